@@ -1,0 +1,138 @@
+"""The one table from errors to gRPC codes and google.rpc details."""
+
+import random
+from collections.abc import Iterable, Sequence
+
+import grpc
+from google.protobuf import any_pb2, duration_pb2
+from google.protobuf.message import Message
+from google.rpc import error_details_pb2, status_pb2
+
+from engines import errors as engine_errors
+from engines.errors import EngineError, FieldViolation
+from jobengine.v1 import error_reason_pb2 as reasons
+
+DOMAIN = "jobengine"
+
+_REASON_PREFIX = "ERROR_REASON_"
+
+
+class RequestError(Exception):
+    """Base of what the server itself refuses, before or instead of asking the engine."""
+
+
+class InvalidRequest(RequestError):
+    """Fields of the request are wrong; nothing was done."""
+
+    def __init__(self, violations: Sequence[FieldViolation]) -> None:
+        super().__init__("; ".join(f"{v.field}: {v.description}" for v in violations))
+        self.violations = tuple(violations)
+
+
+class ServerStopping(RequestError):
+    """The server is being stopped; another, or its successor, will answer."""
+
+    def __init__(self) -> None:
+        super().__init__("the server is stopping: call again, streams with their last cursor")
+
+
+class TooManyStreams(RequestError):
+    """As many streams are open as the operator allows."""
+
+    limit = "max_streams"
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(
+            f"{limit} streams are open, which is as many as this server allows: "
+            "try again later, or watch many jobs through one WatchJobs"
+        )
+
+
+_Code = grpc.StatusCode
+_TABLE: dict[type[Exception], tuple[grpc.StatusCode, int]] = {
+    InvalidRequest: (_Code.INVALID_ARGUMENT, reasons.ERROR_REASON_INVALID_FIELD),
+    ServerStopping: (_Code.UNAVAILABLE, reasons.ERROR_REASON_SERVER_STOPPING),
+    TooManyStreams: (_Code.RESOURCE_EXHAUSTED, reasons.ERROR_REASON_LIMIT_REACHED),
+    engine_errors.InvalidSpec: (_Code.INVALID_ARGUMENT, reasons.ERROR_REASON_UNSUPPORTED_FIELD),
+    engine_errors.InvalidToken: (_Code.INVALID_ARGUMENT, reasons.ERROR_REASON_INVALID_TOKEN),
+    engine_errors.JobNotFound: (_Code.NOT_FOUND, reasons.ERROR_REASON_JOB_NOT_FOUND),
+    engine_errors.JobAlreadyExists: (
+        _Code.ALREADY_EXISTS,
+        reasons.ERROR_REASON_JOB_ALREADY_EXISTS,
+    ),
+    engine_errors.UidMismatch: (_Code.FAILED_PRECONDITION, reasons.ERROR_REASON_UID_MISMATCH),
+    engine_errors.CapabilityMissing: (
+        _Code.UNIMPLEMENTED,
+        reasons.ERROR_REASON_UNSUPPORTED_CAPABILITY,
+    ),
+    engine_errors.EngineUnavailable: (
+        _Code.UNAVAILABLE,
+        reasons.ERROR_REASON_ENGINE_UNAVAILABLE,
+    ),
+    engine_errors.EngineTimeout: (_Code.DEADLINE_EXCEEDED, reasons.ERROR_REASON_ENGINE_TIMEOUT),
+    engine_errors.EngineFailed: (_Code.INTERNAL, reasons.ERROR_REASON_ENGINE_FAILED),
+    engine_errors.LimitReached: (
+        _Code.RESOURCE_EXHAUSTED,
+        reasons.ERROR_REASON_LIMIT_REACHED,
+    ),
+}
+_RETRYABLE = (ServerStopping, TooManyStreams, engine_errors.EngineUnavailable)
+
+
+def to_status(error: EngineError | RequestError) -> tuple[grpc.StatusCode, status_pb2.Status]:
+    """The gRPC code of an error, and its google.rpc.Status with all details."""
+    home = next((cls for cls in type(error).__mro__ if cls in _TABLE), None)
+    code, reason = _TABLE[home or engine_errors.EngineFailed]
+    packed = [_pack(detail) for detail in _details(error, reason)]
+    number: int = code.value[0]
+    return code, status_pb2.Status(code=number, message=str(error), details=packed)
+
+
+def _details(error: EngineError | RequestError, reason: int) -> Iterable[Message]:
+    info = error_details_pb2.ErrorInfo(
+        reason=reasons.ErrorReason.Name(reason).removeprefix(_REASON_PREFIX),  # type: ignore[arg-type]
+        domain=DOMAIN,
+    )
+    if isinstance(error, TooManyStreams | engine_errors.LimitReached):
+        info.metadata["limit"] = error.limit
+    if isinstance(error, engine_errors.CapabilityMissing):
+        info.metadata["capability"] = error.capability
+    yield info
+    if violations := _violations(error):
+        yield error_details_pb2.BadRequest(
+            field_violations=[
+                error_details_pb2.BadRequest.FieldViolation(
+                    field=violation.field, description=violation.description
+                )
+                for violation in violations
+            ]
+        )
+    if isinstance(
+        error,
+        engine_errors.JobNotFound | engine_errors.JobAlreadyExists | engine_errors.UidMismatch,
+    ):
+        yield error_details_pb2.ResourceInfo(
+            resource_type="jobengine.v1.Job", resource_name=error.name, description=str(error)
+        )
+    if isinstance(error, _RETRYABLE):
+        # Spread over a second, so that the clients of a stopped server don't come back at once.
+        nanos = random.randint(500_000_000, 1_500_000_000)  # noqa: S311
+        yield error_details_pb2.RetryInfo(
+            retry_delay=duration_pb2.Duration(
+                seconds=nanos // 1_000_000_000, nanos=nanos % 1_000_000_000
+            )
+        )
+
+
+def _violations(error: EngineError | RequestError) -> Sequence[FieldViolation]:
+    if isinstance(error, InvalidRequest | engine_errors.InvalidSpec):
+        return error.violations
+    if isinstance(error, engine_errors.InvalidToken):
+        return (FieldViolation(error.field, str(error)),)
+    return ()
+
+
+def _pack(detail: Message) -> any_pb2.Any:
+    packed = any_pb2.Any()
+    packed.Pack(detail)
+    return packed
