@@ -1,4 +1,4 @@
-"""The gRPC server: validates calls, answers reads from its mirror, and hands writes to the engine."""
+"""The gRPC server: validates calls, answers reads from its mirror, hands writes to the engine."""
 
 import importlib.metadata
 

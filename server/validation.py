@@ -6,10 +6,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.message import Message
 from google.protobuf.unknown_fields import UnknownFieldSet
-
-from engines.errors import FieldViolation
 from jobengine.v1 import job_engine_pb2 as api
 from jobengine.v1 import job_pb2
+
+from engines.errors import FieldViolation
 from server.selector import Selector, parse_selector
 
 Violations = Iterator[FieldViolation]
@@ -152,7 +152,7 @@ def _spec(request: api.CreateJobRequest, max_spec_bytes: int) -> Violations:
 
 def _unknown_fields(path: str, message: Message) -> Violations:
     """Fields that this server doesn't know: a newer caller asks for something it can't do."""
-    for unknown in UnknownFieldSet(message):  # type: ignore[no-untyped-call]
+    for unknown in UnknownFieldSet(message):  # type: ignore[attr-defined]
         yield FieldViolation(
             path,
             f"has the unknown field number {unknown.field_number}: "

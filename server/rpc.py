@@ -1,0 +1,116 @@
+"""Binds the service to gRPC: parses requests, and turns errors into statuses with details."""
+
+import re
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from typing import NoReturn
+
+import grpc
+import structlog
+from google.protobuf import message_factory
+from google.protobuf.descriptor import MethodDescriptor
+from google.protobuf.message import DecodeError, Message
+from grpc_reflection.v1alpha import reflection, reflection_pb2
+from jobengine.v1 import job_engine_pb2
+
+from engines.errors import EngineError, EngineFailed, FieldViolation
+from server.errors import InvalidRequest, RequestError, to_status
+from server.service import Service
+
+SERVICE = job_engine_pb2.DESCRIPTOR.services_by_name["JobEngine"]
+
+_DETAILS_KEY = "grpc-status-details-bin"
+
+_log = structlog.get_logger()
+
+Context = grpc.aio.ServicerContext[bytes, Message | bytes]
+Parse = Callable[[bytes], Message]
+
+
+def bind(service: Service) -> grpc.GenericRpcHandler:
+    """The handler of all RPCs; it parses requests too, so that garbage is an error like others."""
+    return grpc.method_handlers_generic_handler(
+        SERVICE.full_name, {method.name: _handler(service, method) for method in SERVICE.methods}
+    )
+
+
+def _handler(
+    service: Service, method: MethodDescriptor
+) -> grpc.RpcMethodHandler[bytes, Message | bytes]:
+    parse = _parser(method)
+    behaviour = getattr(service, re.sub(r"(?<!^)(?=[A-Z])", "_", method.name).lower())
+    if method.server_streaming:
+        return grpc.unary_stream_rpc_method_handler(
+            _stream(method.name, parse, behaviour), response_serializer=_serialise
+        )
+    return grpc.unary_unary_rpc_method_handler(
+        _unary(method.name, parse, behaviour), response_serializer=_serialise
+    )
+
+
+def _unary(
+    name: str, parse: Parse, behaviour: Callable[[Message], Awaitable[Message | bytes]]
+) -> Callable[[bytes, Context], Awaitable[Message | bytes]]:
+    async def call(raw: bytes, context: Context) -> Message | bytes:
+        try:
+            return await behaviour(parse(raw))
+        except Exception as error:  # noqa: BLE001
+            await _abort(name, context, error)
+
+    return call
+
+
+def _stream(
+    name: str, parse: Parse, behaviour: Callable[[Message], AsyncIterator[Message | bytes]]
+) -> Callable[[bytes, Context], AsyncIterator[Message | bytes]]:
+    async def call(raw: bytes, context: Context) -> AsyncIterator[Message | bytes]:
+        try:
+            async for response in behaviour(parse(raw)):
+                yield response
+        except Exception as error:  # noqa: BLE001
+            await _abort(name, context, error)
+
+    return call
+
+
+def _parser(method: MethodDescriptor) -> Parse:
+    request_class = message_factory.GetMessageClass(method.input_type)
+
+    def parse(raw: bytes) -> Message:
+        try:
+            return request_class.FromString(raw)
+        except DecodeError:
+            problem = f"is no {method.input_type.full_name}: the bytes can't be decoded"
+            raise InvalidRequest([FieldViolation("request", problem)]) from None
+
+    return parse
+
+
+def _serialise(response: Message | bytes) -> bytes:
+    return response if isinstance(response, bytes) else response.SerializeToString()
+
+
+async def _abort(rpc: str, context: Context, error: Exception) -> NoReturn:
+    if isinstance(error, EngineFailed):
+        _log.error("engine_failed", rpc=rpc, error=str(error), exc_info=error)
+    elif not isinstance(error, EngineError | RequestError):
+        _log.error("rpc_failed", rpc=rpc, exc_info=error)
+        error = EngineFailed(f"{type(error).__name__}: {error}")
+    code, status = to_status(error)
+    details = (_DETAILS_KEY, status.SerializeToString())
+    await context.abort(code, status.message, trailing_metadata=(details,))
+
+
+def reflection_v1(names: Sequence[str]) -> grpc.GenericRpcHandler:
+    """Reflection under its v1 name: grpcio-reflection has only v1alpha, of the same messages.
+
+    See https://github.com/grpc/grpc/issues/38576.
+    """
+    servicer = reflection.aio.ReflectionServicer(names)
+    handler = grpc.stream_stream_rpc_method_handler(
+        servicer.ServerReflectionInfo,
+        request_deserializer=reflection_pb2.ServerReflectionRequest.FromString,
+        response_serializer=reflection_pb2.ServerReflectionResponse.SerializeToString,
+    )
+    return grpc.method_handlers_generic_handler(
+        "grpc.reflection.v1.ServerReflection", {"ServerReflectionInfo": handler}
+    )

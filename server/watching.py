@@ -1,0 +1,142 @@
+"""The two watches: what is told to whom, in which order, and where a cursor goes on."""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+
+from jobengine.v1 import job_engine_pb2 as api
+
+from engines.base import Job, LogChunk
+from server.entry import Entry
+from server.errors import ServerStopping
+from server.messages import job_message
+from server.mirror import Mirror
+from server.selector import Selector
+
+
+def matches(selector: Selector | None, job: Job) -> bool:
+    """Whether the job is one that the caller wants to see."""
+    return selector is None or selector(job.labels)
+
+
+async def watch_entry(
+    entry: Entry, mirror: Mirror, cursor: str, heartbeat_seconds: float
+) -> AsyncIterator[bytes]:
+    """Tell the news of one job after the cursor, until there can be no more.
+
+    Raises:
+        ServerStopping: call again elsewhere; the last message has the cursor for that.
+    """
+    told = cursor
+    while True:
+        if told != entry.cursor:
+            told, final = entry.cursor, entry.final
+            yield entry.watch_response
+            if final:
+                return
+        elif entry.final:
+            return
+        elif mirror.closed:
+            yield _heartbeat(told)
+            raise ServerStopping
+        elif not await entry.wait(heartbeat_seconds):
+            yield _heartbeat(told)
+
+
+async def watch_all(
+    mirror: Mirror, selector: Selector | None, cursor: str, heartbeat_seconds: float
+) -> AsyncIterator[api.WatchJobsResponse]:
+    """Tell the news of all jobs that match after the cursor, without end.
+
+    Raises:
+        ServerStopping: call again elsewhere; the last message has the cursor for that.
+    """
+    since = mirror.position(cursor)
+    position = mirror.revision
+    told_early: dict[str, int] = {}
+    if since is None:
+        for entry in _present(mirror, selector):
+            told_early[entry.job.uid] = entry.revision
+            # Part of a list has no cursor: who loses it begins again.
+            yield _news(entry, "")
+        told_early = {uid: told for uid, told in told_early.items() if told > position}
+    else:
+        for entry in _round(mirror, since, position, selector):
+            yield _news(entry, mirror.cursor(entry.revision))
+    yield api.WatchJobsResponse(
+        event=api.WATCH_EVENT_SYNCED, cursor=mirror.cursor(position), full=since is None
+    )
+    while True:
+        since, position = position, mirror.revision
+        for entry in _round(mirror, since, position, selector):
+            if told_early.pop(entry.job.uid, 0) != entry.revision:
+                yield _news(entry, mirror.cursor(entry.revision))
+        if mirror.revision == position:
+            async for heartbeat in _pause(mirror, position, heartbeat_seconds):
+                yield heartbeat
+
+
+async def _pause(
+    mirror: Mirror, position: int, heartbeat_seconds: float
+) -> AsyncIterator[api.WatchJobsResponse]:
+    """Wait for news; a heartbeat if there were none, or a last one before the server stops."""
+    if mirror.closed or not await mirror.changed.wait(heartbeat_seconds):
+        cursor = mirror.cursor(position)
+        yield api.WatchJobsResponse(event=api.WATCH_EVENT_HEARTBEAT, cursor=cursor)
+    if mirror.closed:
+        raise ServerStopping
+
+
+def _present(mirror: Mirror, selector: Selector | None) -> Iterator[Entry]:
+    """All jobs that there are, each as it is when its turn comes."""
+    for entry in mirror.changes(0):
+        if not entry.deleted and matches(selector, entry.job):
+            yield entry
+
+
+def _round(mirror: Mirror, since: int, position: int, selector: Selector | None) -> Iterator[Entry]:
+    """What changed after `since`; what changes again before its turn is left to the next round."""
+    for entry in mirror.changes(since):
+        if entry.revision <= position and matches(selector, entry.job):
+            yield entry
+
+
+async def until_closed(chunks: AsyncIterator[LogChunk], mirror: Mirror) -> AsyncIterator[LogChunk]:
+    """Pass the chunks on, also while the server stops: that must not wait for the next one.
+
+    Raises:
+        ServerStopping: call again elsewhere with the last chunk's cursor.
+    """
+    closing = asyncio.ensure_future(mirror.closing.wait())
+    following: asyncio.Future[LogChunk | None] | None = None
+    try:
+        while True:
+            following = asyncio.ensure_future(_next(chunks))
+            await asyncio.wait((following, closing), return_when=asyncio.FIRST_COMPLETED)
+            if not following.done():
+                raise ServerStopping
+            chunk = following.result()
+            if chunk is None:
+                return
+            yield chunk
+    finally:
+        closing.cancel()
+        if following is not None:
+            following.cancel()
+
+
+async def _next(chunks: AsyncIterator[LogChunk]) -> LogChunk | None:
+    return await anext(chunks, None)
+
+
+def _heartbeat(cursor: str) -> bytes:
+    return api.WatchStatusResponse(
+        event=api.WATCH_EVENT_HEARTBEAT, cursor=cursor
+    ).SerializeToString()
+
+
+def _news(entry: Entry, cursor: str) -> api.WatchJobsResponse:
+    return api.WatchJobsResponse(
+        event=api.WATCH_EVENT_DELETED if entry.deleted else api.WATCH_EVENT_STATUS,
+        job=job_message(entry.job, with_spec=False),
+        cursor=cursor,
+    )
