@@ -1,0 +1,79 @@
+# The job engine. `make help` lists what there is.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+BIN := .venv/bin
+REQUIREMENTS := pyproject.toml clients/python/pyproject.toml scripts/constraints.txt scripts/setup
+SERVE_ARGS ?=
+TEST_ARGS ?=
+BENCH_ARGS ?=
+
+.PHONY: help
+help: ## List these commands
+	@grep -hE '^[a-z-]+:.*## ' Makefile | sed -E 's/:.*## /\t/' | sort | expand -t 12
+
+.PHONY: run
+run: .venv/.run ## See two real jobs run: starts a server, submits them, follows them, stops it
+	@$(BIN)/python examples/quickstart.py
+
+.PHONY: serve
+serve: .venv/.run ## Serve on 127.0.0.1:50051 until Ctrl-C (SERVE_ARGS='--engine fake …')
+	@$(BIN)/jobengine serve $(SERVE_ARGS)
+
+.PHONY: test
+test: .venv/.dev ## Run every test (TEST_ARGS='-k watch --slow')
+	$(BIN)/pytest $(TEST_ARGS)
+
+.PHONY: check
+check: .venv/.dev .venv-proto/.proto ## Lint, check types, layers, protos and generated code
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/basedpyright
+	$(BIN)/lint-imports
+	$(BIN)/codespell
+	$(BIN)/python scripts/unasync --check
+	scripts/proto --check
+	.venv-proto/bin/buf lint protos
+	scripts/breaking
+
+.PHONY: proto
+proto: .venv-proto/.proto ## Generate the Python code anew from protos/
+	scripts/proto
+
+.PHONY: format
+format: .venv/.dev ## Format the Python code, and generate the sync client from the async one
+	$(BIN)/python scripts/unasync
+	$(BIN)/ruff check --fix-only
+	$(BIN)/ruff format
+
+.PHONY: bench
+bench: .venv/.dev ## Measure speed and memory beside references (BENCH_ARGS='--quick')
+	$(BIN)/python -m benchmarks $(BENCH_ARGS)
+
+.PHONY: upgrade
+upgrade: ## Take the newest versions of all dependencies, and note them
+	rm -rf .venv
+	: > scripts/constraints.txt
+	scripts/setup dev
+	{ echo "# The versions that were tested together; 'make upgrade' writes this file anew."; \
+	  $(BIN)/pip freeze --exclude-editable; } > scripts/constraints.txt
+
+.PHONY: clean
+clean: ## Remove everything that was made here
+	rm -rf .venv .venv-proto .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache dist
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+.venv/.run: $(REQUIREMENTS)
+	@echo "making the environment in .venv ..." >&2
+	@scripts/setup run
+	@touch $@
+
+.venv/.dev: $(REQUIREMENTS)
+	@echo "making the environment for development in .venv ..." >&2
+	@scripts/setup dev
+	@touch .venv/.run $@
+
+.venv-proto/.proto: scripts/requirements-proto.txt scripts/setup
+	@echo "making the environment for code generation in .venv-proto ..." >&2
+	@scripts/setup proto
+	@touch $@
