@@ -1,0 +1,1 @@
+"""The asynchronous client, from which scripts/unasync makes the synchronous one."""

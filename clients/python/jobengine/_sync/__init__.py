@@ -1,0 +1,1 @@
+"""The synchronous client: but for its transport, made from `jobengine._async`."""
