@@ -35,7 +35,7 @@ def bind(service: Service) -> grpc.GenericRpcHandler:
 
 def _handler(
     service: Service, method: MethodDescriptor
-) -> grpc.RpcMethodHandler[bytes, Message | bytes]:
+) -> "grpc.RpcMethodHandler[bytes, Message | bytes]":
     parse = _parser(method)
     behaviour = getattr(service, re.sub(r"(?<!^)(?=[A-Z])", "_", method.name).lower())
     if method.server_streaming:
