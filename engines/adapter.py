@@ -5,7 +5,15 @@ import contextlib
 import logging
 import time
 import uuid
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Generator, Sequence
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterator,
+    Callable,
+    Coroutine,
+    Generator,
+    Iterable,
+    Sequence,
+)
 from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import Self, TypeVar, cast
@@ -30,10 +38,12 @@ from engines.errors import (
     EngineFailed,
     EngineTimeout,
     EngineUnavailable,
+    FieldViolation,
     JobAlreadyExists,
     JobNotFound,
     UidMismatch,
 )
+from engines.features import SPEC_CAPABILITIES, unsupported_fields
 from engines.feed import Feed
 from engines.plain import PlainCalls
 from engines.threads import PATIENCE_SECONDS, TooManyCalls
@@ -69,15 +79,19 @@ class PlainEngine(Engine):
     The class may set: `thread_safe` (default False: one call at a time, except next to one
     that takes longer than 1 s; a class that must never be entered twice holds its own lock),
     `call_timeout_seconds` (30), `poll_interval_seconds` (0.2), `name`, and `capabilities`
-    (what of the spec it honours; the spec reaches it as it is in any case).
+    (those about specs that it has: other specs are refused; a class that doesn't say is
+    handed every spec as it is, and decides for itself).
     """
 
-    capabilities = frozenset({Capability.IMAGES, Capability.COMMANDS})
+    capabilities = SPEC_CAPABILITIES
 
     def __init__(self, plain: object) -> None:
         self._calls = PlainCalls(plain)
         self.name = str(getattr(plain, "name", type(plain).__name__))  # type: ignore[misc]  # pyright: ignore[reportAttributeAccessIssue]
-        self.capabilities = frozenset(getattr(plain, "capabilities", self.capabilities))
+        declared: Iterable[Capability] | None = getattr(plain, "capabilities", None)
+        if declared is not None:
+            self.capabilities = frozenset(declared) & SPEC_CAPABILITIES
+        self._retries = declared is not None and Capability.RETRIES in self.capabilities
         self.poll_interval_seconds = getattr(plain, "poll_interval_seconds", POLL_INTERVAL_SECONDS)
         self._timeout: float = getattr(plain, "call_timeout_seconds", CALL_TIMEOUT_SECONDS)
         self._records: dict[str, _Record] = {}
@@ -102,6 +116,10 @@ class PlainEngine(Engine):
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+
+    def check_spec(self, spec: JobSpec) -> Sequence[FieldViolation]:
+        """As in the contract."""
+        return unsupported_fields(spec, self.capabilities, self.name)
 
     async def create_job(self, name: str, spec: JobSpec, *, request_id: str = "") -> Job:
         """As in the contract; where the caller leaves, the creation goes on."""
@@ -138,10 +156,9 @@ class PlainEngine(Engine):
                 await self._refresh(record)
             return record.job.status
 
-    async def watch(self) -> AsyncIterator[Event]:
+    def watch(self) -> AsyncIterator[Event]:
         """As in the contract, for any number of consumers; knows the jobs seen so far."""
-        async for event in self._feed.watch(self._jobs):
-            yield event
+        return self._feed.watch(self._jobs)
 
     def _jobs(self) -> Sequence[Job]:
         return [replace(record.job, spec=None) for record in self._records.values()]
@@ -211,8 +228,7 @@ class PlainEngine(Engine):
         job = record.job
         if told is None:
             return
-        declared = job.spec is not None and Capability.RETRIES in self.capabilities
-        retries = job.spec.max_retries if job.spec is not None and declared else 0
+        retries = job.spec.max_retries if job.spec is not None and self._retries else 0
         try:
             status = next_status(job.status, told, job.spec, retries=retries, now=time.time())
         except EngineFailed as error:

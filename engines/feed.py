@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 
 from engines.base import Changed, Contact, Event, Job, Removed, Snapshot
 from engines.errors import EngineError
@@ -36,7 +36,7 @@ class Feed:
             watcher.error = error
             watcher.wake.set()
 
-    async def watch(self, jobs: Callable[[], Sequence[Job]]) -> AsyncIterator[Event]:
+    async def watch(self, jobs: Callable[[], Sequence[Job]]) -> AsyncGenerator[Event]:
         """Yield a Snapshot of `jobs()`, then what is published, with Contact in between."""
         watcher = _Watcher()
         self._watchers.add(watcher)

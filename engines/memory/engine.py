@@ -1,6 +1,7 @@
 """The engine that keeps fake jobs."""
 
 import asyncio
+import contextlib
 import time
 import uuid
 from collections.abc import AsyncIterator, Sequence
@@ -136,11 +137,10 @@ class MemoryEngine(Engine):
         self._require_connection()
         return self._jobs()
 
-    async def watch(self) -> AsyncIterator[Event]:
+    def watch(self) -> AsyncIterator[Event]:
         """As in the contract, for any number of consumers."""
         self._require_connection()
-        async for event in self._feed.watch(self._jobs):
-            yield event
+        return self._feed.watch(self._jobs)
 
     async def cancel_job(
         self, name: str, *, uid: str = "", grace_seconds: float | None = None
@@ -154,8 +154,9 @@ class MemoryEngine(Engine):
     async def read_logs(self, name: str, query: LogQuery) -> AsyncIterator[LogChunk]:
         """As in the contract; a chunk is a line."""
         record = await self._find(name, "read_logs")
-        async for chunk in record.fake.read_logs(query):
-            yield chunk
+        async with contextlib.aclosing(record.fake.read_logs(query)) as chunks:
+            async for chunk in chunks:
+                yield chunk
 
     def _jobs(self) -> Sequence[Job]:
         return [record.fake.job for record in self._records.values()]

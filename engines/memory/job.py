@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass, replace
 from typing import Literal, cast
 
@@ -100,7 +100,7 @@ class FakeJob:
         duration: Duration = getattr(self.spec, field)
         return duration.ToTimedelta().total_seconds()
 
-    async def read_logs(self, query: LogQuery) -> AsyncIterator[LogChunk]:
+    async def read_logs(self, query: LogQuery) -> AsyncGenerator[LogChunk]:
         """As `Engine.read_logs`; a chunk is a line."""
         position = self._first_line(query)
         while True:
@@ -185,8 +185,8 @@ class FakeJob:
 
     def _write(self, instance: int, attempt: int, text: str) -> None:
         stream = LogStream.STDERR if text.startswith("!") else LogStream.STDOUT
-        data = text.removeprefix("!").encode() + b"\n"
-        line = _Line(data, stream, attempt, time.time())
+        text = text.removeprefix("!").replace("$JOB_COMPLETION_INDEX", str(instance))
+        line = _Line(text.encode() + b"\n", stream, attempt, time.time())
         self._lines.setdefault(instance, []).append(line)
         self._tell()
 
