@@ -1,14 +1,102 @@
-"""The `jobengine` command, and how it ends."""
+"""The `jobengine` command: which commands there are, each imported only when it is called."""
 
+import importlib
 import importlib.metadata
+from collections.abc import Callable
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
-app = typer.Typer()
-for ep in importlib.metadata.entry_points(group="jobengine.commands"):
-    app.command(name=ep.name)(ep.load())
+from jobengine.cli.session import AddressOption, Globals, Output, OutputOption, TimeoutOption
+
+_EXIT_CODES = (
+    "Exits with the job's exit code, or: 128 + N if signal N ended it, 124 if it ran into its "
+    "timeout or start timeout, 127 if its command can't be started, 130 if it was cancelled, "
+    "125 if it failed in any other way, or the service did, 2 if the request is wrong."
+)
+
+# Name: where it is, and its settings.
+_COMMANDS: dict[str, tuple[str, dict[str, Any]]] = {
+    "run": (
+        "jobengine.cli.run:run",
+        {
+            "epilog": _EXIT_CODES,
+            # What follows the command's name is the command's own.
+            "context_settings": {"allow_interspersed_args": False},
+        },
+    ),
+    "get": ("jobengine.cli.jobs:get", {}),
+    "ls": ("jobengine.cli.jobs:ls", {}),
+    "watch": ("jobengine.cli.streams:watch", {}),
+    "logs": ("jobengine.cli.streams:logs", {}),
+    "cancel": ("jobengine.cli.jobs:cancel", {}),
+    "rm": ("jobengine.cli.jobs:rm", {}),
+    "health": ("jobengine.cli.health:health", {}),
+}
+
+# What the distribution jobengine-server adds.
+_SERVER_COMMANDS = ("serve", "engines")
+
+
+class _LazyGroup(TyperGroup):
+    """Knows its commands by name, and imports the one that is called."""
+
+    def list_commands(self, ctx: Any) -> list[str]:  # noqa: ANN401, ARG002
+        return [*_COMMANDS, *sorted(_entry_points().keys() - _COMMANDS.keys())]
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:  # noqa: ANN401, ARG002
+        if cmd_name in _COMMANDS:
+            target, settings = _COMMANDS[cmd_name]
+            module, _, function = target.partition(":")
+            return _command(cmd_name, getattr(importlib.import_module(module), function), settings)
+        if entry_point := _entry_points().get(cmd_name):
+            return _command(cmd_name, entry_point.load(), {})
+        if cmd_name in _SERVER_COMMANDS:
+            typer.echo(
+                f"jobengine: `{cmd_name}` comes with the server: pip install jobengine-server",
+                err=True,
+            )
+            raise typer.Exit(2)
+        return None
+
+
+def _entry_points() -> dict[str, importlib.metadata.EntryPoint]:
+    return {e.name: e for e in importlib.metadata.entry_points(group="jobengine.commands")}
+
+
+def _command(name: str, function: Callable[..., Any], settings: dict[str, Any]) -> object:
+    alone = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+    alone.command(name, **settings)(function)
+    return typer.main.get_command(alone)
+
+
+app = typer.Typer(cls=_LazyGroup, add_completion=False, pretty_exceptions_enable=False)
+
+
+def _show_version(wanted: bool) -> None:  # noqa: FBT001  (called by typer)
+    if wanted:
+        typer.echo(importlib.metadata.version("jobengine"))
+        raise typer.Exit
+
+
+@app.callback(no_args_is_help=True)
+def _globals(  # pyright: ignore[reportUnusedFunction]  (called by typer)
+    context: typer.Context,
+    *,
+    address: AddressOption = None,
+    output: OutputOption = None,
+    timeout: TimeoutOption = None,
+    version: Annotated[
+        bool,
+        typer.Option("--version", is_eager=True, callback=_show_version, help="Show the version."),
+    ] = False,
+) -> None:
+    """Run commands and containers as jobs on a job engine."""
+    del version
+    context.obj = Globals(address, output or Output.TEXT, timeout or 30.0)
 
 
 def main() -> None:
-    """Run."""
-    app()
+    """Run the command that the arguments name."""
+    app(prog_name="jobengine")
