@@ -79,7 +79,8 @@ async def _pause(
     mirror: Mirror, position: int, heartbeat_seconds: float
 ) -> AsyncIterator[api.WatchJobsResponse]:
     """Wait for news; a heartbeat if there were none, or a last one before the server stops."""
-    if mirror.closed or not await mirror.changed.wait(heartbeat_seconds):
+    news = not mirror.closed and await mirror.changed.wait(heartbeat_seconds)
+    if mirror.closed or not news:
         cursor = mirror.cursor(position)
         yield api.WatchJobsResponse(event=api.WATCH_EVENT_HEARTBEAT, cursor=cursor)
     if mirror.closed:

@@ -5,10 +5,10 @@ import inspect
 import grpc
 import pytest
 from google.rpc import error_details_pb2, status_pb2
+from jobengine.v1 import error_reason_pb2
 
 from engines import errors as engine_errors
 from engines.errors import EngineError, FieldViolation
-from jobengine.v1 import error_reason_pb2
 from server.errors import InvalidRequest, RequestError, ServerStopping, TooManyStreams, to_status
 
 VIOLATION = FieldViolation("spec.image", "no")
@@ -65,7 +65,8 @@ def test_every_engine_error_is_covered() -> None:
 
 
 def test_every_documented_reason_is_sent() -> None:
-    documented = {name.removeprefix("ERROR_REASON_") for name in error_reason_pb2.ErrorReason.keys()}
+    values = error_reason_pb2.DESCRIPTOR.enum_types_by_name["ErrorReason"].values
+    documented = {value.name.removeprefix("ERROR_REASON_") for value in values}
     assert documented - {"UNSPECIFIED"} == {reason for _, _, reason in CASES}
 
 

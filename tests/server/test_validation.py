@@ -3,9 +3,9 @@
 from collections.abc import Callable
 
 import pytest
-
 from jobengine.v1 import job_engine_pb2 as api
 from jobengine.v1 import job_pb2
+
 from server import validation
 
 LIMIT = 1024 * 1024
@@ -14,9 +14,7 @@ Change = Callable[[job_pb2.JobSpec], object]
 
 
 def fields(request: api.CreateJobRequest) -> list[str]:
-    return [
-        violation.field for violation in validation.check_create(request, max_spec_bytes=LIMIT)
-    ]
+    return [violation.field for violation in validation.check_create(request, max_spec_bytes=LIMIT)]
 
 
 def good_spec() -> job_pb2.JobSpec:

@@ -1,0 +1,92 @@
+"""The server's life: health, reflection, the address, and what it refuses to listen on."""
+
+import asyncio
+
+import grpc
+import pytest
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection_pb2
+
+from engines.memory import MemoryEngine
+from server.app import NOT_SERVING, SERVING
+from server.config import check_listen
+from tests.server.conftest import Running, Start
+from tests.server.scripted import ScriptedEngine
+
+SERVICE = "jobengine.v1.JobEngine"
+
+
+async def health_of(channel: grpc.aio.Channel, service: str) -> int:
+    request = health_pb2.HealthCheckRequest(service=service)
+    return (await health_pb2_grpc.HealthStub(channel).Check(request)).status
+
+
+async def test_health_follows_the_engine(running: Running, fake: MemoryEngine) -> None:
+    request = health_pb2.HealthCheckRequest(service=SERVICE)
+    watch = health_pb2_grpc.HealthStub(running.channel).Watch(request)
+    states = []
+    async with asyncio.timeout(20):
+        while not states or states[-1] != SERVING:
+            states.append((await watch.read()).status)
+        fake.disconnect()
+        states.append((await watch.read()).status)
+        assert await health_of(running.channel, "") == SERVING
+        fake.reconnect()
+        states.append((await watch.read()).status)
+    assert states[-3:] == [SERVING, NOT_SERVING, SERVING]
+
+
+async def test_not_serving_before_the_engine_answers(start: Start) -> None:
+    async with start(ScriptedEngine()) as running:
+        assert not await running.server.in_touch(0.05)
+        assert await health_of(running.channel, SERVICE) == NOT_SERVING
+        assert await health_of(running.channel, "") == SERVING
+
+
+@pytest.mark.parametrize("version", ["v1", "v1alpha"])
+async def test_reflection(running: Running, version: str) -> None:
+    call = running.channel.stream_stream(
+        f"/grpc.reflection.{version}.ServerReflection/ServerReflectionInfo",
+        request_serializer=reflection_pb2.ServerReflectionRequest.SerializeToString,
+        response_deserializer=reflection_pb2.ServerReflectionResponse.FromString,
+    )()
+    await call.write(reflection_pb2.ServerReflectionRequest(list_services=""))
+    response = await call.read()
+    names = {service.name for service in response.list_services_response.service}
+    assert {SERVICE, "grpc.health.v1.Health"} <= names
+    await call.write(reflection_pb2.ServerReflectionRequest(file_containing_symbol=SERVICE))
+    response = await call.read()
+    assert response.file_descriptor_response.file_descriptor_proto
+    await call.done_writing()
+
+
+async def test_a_port_in_use_is_an_error(running: Running, start: Start) -> None:
+    with pytest.raises(OSError, match="another server"):
+        async with start(MemoryEngine(), listen=running.server.address):
+            pass
+
+
+async def test_a_unix_socket(start: Start, tmp_path_factory: pytest.TempPathFactory) -> None:
+    path = tmp_path_factory.mktemp("s") / "socket"
+    async with start(MemoryEngine(), listen=f"unix:{path}") as running:
+        assert await running.server.in_touch(10)
+        assert running.server.address == f"unix:{path}"
+        assert await health_of(running.channel, "") == SERVING
+
+
+@pytest.mark.parametrize("listen", ["127.0.0.1:0", "[::1]:1", "localhost:50051", "unix:/tmp/x"])
+def test_loopback_needs_nothing(listen: str) -> None:
+    check_listen(listen, insecure=False)
+
+
+@pytest.mark.parametrize("listen", ["0.0.0.0:1", "[::]:1", "10.0.0.1:1", "example.com:1"])
+def test_other_addresses_need_insecure(listen: str) -> None:
+    with pytest.raises(ValueError, match="--insecure"):
+        check_listen(listen, insecure=False)
+    check_listen(listen, insecure=True)
+
+
+@pytest.mark.parametrize("listen", ["", "50051", "localhost", ":1", "a:x", "a:70000"])
+def test_malformed_addresses(listen: str) -> None:
+    with pytest.raises(ValueError, match="host:port"):
+        check_listen(listen, insecure=True)
