@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 import grpc
 import structlog
@@ -54,7 +54,8 @@ class Server:
     def __init__(self, engine: Engine, config: Config) -> None:
         self._engine = engine
         self._config = config
-        self._health = health.aio.HealthServicer()
+        # `health.aio` is made at run time, out of sight of type checkers.
+        self._health: Any = health.aio.HealthServicer()  # pyright: ignore[reportAttributeAccessIssue, reportUnknownMemberType]
         self._stack = contextlib.AsyncExitStack()
         self.mirror = Mirror(engine)
         self.address = ""
@@ -95,7 +96,7 @@ class Server:
     def _add_services(self, grpc_server: grpc.aio.Server) -> None:
         service = Service(self._engine, self.mirror, self._config)
         grpc_server.add_generic_rpc_handlers((rpc.bind(service),))
-        health_pb2_grpc.add_HealthServicer_to_server(self._health, grpc_server)
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, grpc_server)  # pyright: ignore[reportUnknownMemberType]
         names = (rpc.SERVICE.full_name, health.SERVICE_NAME, reflection.SERVICE_NAME)
         reflection.enable_server_reflection(names, grpc_server)
         grpc_server.add_generic_rpc_handlers((rpc.reflection_v1(names),))

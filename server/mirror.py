@@ -7,7 +7,7 @@ import random
 import secrets
 import time
 from collections import OrderedDict
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import Iterator
 
 import structlog
 from sortedcontainers import SortedDict
@@ -190,8 +190,8 @@ class Mirror:
     async def _listen(self) -> None:
         async with contextlib.AsyncExitStack() as stack:
             events = self._engine.watch()
-            if isinstance(events, AsyncGenerator):
-                await stack.enter_async_context(contextlib.aclosing(events))
+            if (close := getattr(events, "aclose", None)) is not None:
+                stack.push_async_callback(close)
             while True:
                 async with asyncio.timeout(SILENCE_SECONDS):
                     event = await anext(events, None)

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import grpc
 import structlog
@@ -105,7 +105,7 @@ def reflection_v1(names: Sequence[str]) -> grpc.GenericRpcHandler:
 
     See https://github.com/grpc/grpc/issues/38576.
     """
-    servicer = reflection.aio.ReflectionServicer(names)
+    servicer: Any = reflection.aio.ReflectionServicer(names)
     handler = grpc.stream_stream_rpc_method_handler(
         servicer.ServerReflectionInfo,
         request_deserializer=reflection_pb2.ServerReflectionRequest.FromString,

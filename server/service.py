@@ -6,7 +6,7 @@ import dataclasses
 import hashlib
 import secrets
 import time
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Generator, Sequence
 
 import structlog
 from jobengine.v1 import job_engine_pb2 as api
@@ -288,7 +288,7 @@ class Service:
         return min(max(seconds, MIN_HEARTBEAT_SECONDS), MAX_HEARTBEAT_SECONDS)
 
     @contextlib.contextmanager
-    def _stream(self) -> Iterator[None]:
+    def _stream(self) -> Generator[None]:
         if self._open_streams >= self._config.max_streams:
             raise TooManyStreams(self._config.max_streams)
         self._open_streams += 1
@@ -298,7 +298,7 @@ class Service:
             self._open_streams -= 1
 
     @contextlib.asynccontextmanager
-    async def _engine_deadline(self, what: str) -> AsyncIterator[None]:
+    async def _engine_deadline(self, what: str) -> AsyncGenerator[None]:
         seconds = self._config.engine_timeout_seconds
         try:
             async with asyncio.timeout(seconds):

@@ -1,6 +1,7 @@
 """The server's life: health, reflection, the address, and what it refuses to listen on."""
 
 import asyncio
+from typing import Any
 
 import grpc
 import pytest
@@ -18,13 +19,14 @@ SERVICE = "jobengine.v1.JobEngine"
 
 async def health_of(channel: grpc.aio.Channel, service: str) -> int:
     request = health_pb2.HealthCheckRequest(service=service)
-    return (await health_pb2_grpc.HealthStub(channel).Check(request)).status
+    status: int = (await health_pb2_grpc.HealthStub(channel).Check(request)).status
+    return status
 
 
 async def test_health_follows_the_engine(running: Running, fake: MemoryEngine) -> None:
     request = health_pb2.HealthCheckRequest(service=SERVICE)
     watch = health_pb2_grpc.HealthStub(running.channel).Watch(request)
-    states = []
+    states: list[int] = []
     async with asyncio.timeout(20):
         while not states or states[-1] != SERVING:
             states.append((await watch.read()).status)
@@ -45,7 +47,7 @@ async def test_not_serving_before_the_engine_answers(start: Start) -> None:
 
 @pytest.mark.parametrize("version", ["v1", "v1alpha"])
 async def test_reflection(running: Running, version: str) -> None:
-    call = running.channel.stream_stream(
+    call: Any = running.channel.stream_stream(
         f"/grpc.reflection.{version}.ServerReflection/ServerReflectionInfo",
         request_serializer=reflection_pb2.ServerReflectionRequest.SerializeToString,
         response_deserializer=reflection_pb2.ServerReflectionResponse.FromString,

@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+from typing import Any
 
 import grpc
 import pytest
@@ -275,13 +276,14 @@ async def test_random_bytes_as_messages(running: Running, method: str) -> None:
     source = random.Random(seed)
     descriptor = rpc.SERVICE.methods_by_name[method]
     path = f"/{rpc.SERVICE.full_name}/{method}"
+    channel: Any = running.channel
     for _ in range(50):
         raw = source.randbytes(source.randrange(1, 64))
         try:
             if descriptor.server_streaming:
-                await running.channel.unary_stream(path)(raw, timeout=0.2).read()
+                await channel.unary_stream(path)(raw, timeout=0.2).read()
             else:
-                await running.channel.unary_unary(path)(raw, timeout=5)
+                await channel.unary_unary(path)(raw, timeout=5)
         except grpc.aio.AioRpcError as error:
             assert error.code() in (
                 grpc.StatusCode.INVALID_ARGUMENT,
