@@ -21,8 +21,8 @@ class Knobs:
     """How a job behaves. Each field is an annotation `fake.jobengine.dev/<field-name>`.
 
     Spans are in seconds. `output` is the annotation's lines; those that begin with '!' are
-    written to stderr, without the '!', and all are spread evenly over `run_for`. `$JOB_COMPLETION_INDEX` in them
-    stands for the instance's number.
+    written to stderr, without the '!', and all are spread evenly over `run_for`.
+    `$JOB_COMPLETION_INDEX` in them stands for the instance's number.
     """
 
     pending_for: float = 0.0

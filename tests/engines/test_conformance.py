@@ -1,0 +1,136 @@
+"""Every engine through the conformance suite, directly and through a real server."""
+
+from collections.abc import AsyncIterator, Sequence
+from pathlib import Path
+
+import pytest
+from jobengine.v1.job_pb2 import JobSpec
+
+from engines.base import Capability, Engine
+from engines.config import JobManager
+from engines.errors import JobAlreadyExists
+from engines.memory.knobs import PREFIX
+from engines.testing import EngineConformance, ShellWorkload
+from engines.workload import Workload
+from server.app import Server
+from server.config import Config
+from tests.engines import plain_class
+from tests.remote import RemoteEngine
+
+GRACE_SECONDS = 2.0
+
+
+class FakeWorkload(Workload):
+    def succeeds(self) -> JobSpec:
+        return _fake()
+
+    def fails(self, exit_code: int) -> JobSpec:
+        return _fake(exit_code=exit_code)
+
+    def lasts(self, seconds: float) -> JobSpec:
+        return _fake(run_for=seconds)
+
+    def dies_of(self, signal: int) -> JobSpec:
+        return _fake(signal=signal)
+
+    def fails_first(self, times: int) -> JobSpec:
+        return _fake(exit_code=1, failures=times)
+
+    def prints(self, stdout: Sequence[str], stderr: Sequence[str] = ()) -> JobSpec:
+        return _fake(output="\n".join([*stdout, *(f"!{line}" for line in stderr)]))
+
+    def prints_slowly(self, lines: Sequence[str]) -> JobSpec:
+        return _fake(output="\n".join(lines), run_for=0.5)
+
+    def prints_and_fails(self, line: str) -> JobSpec:
+        return _fake(output=line, exit_code=1)
+
+    def prints_index(self) -> JobSpec:
+        return _fake(output="$JOB_COMPLETION_INDEX")
+
+    async def never_starts(self, engine: Engine) -> JobSpec:
+        return _fake(pending_for=300)
+
+
+def _fake(**knobs: object) -> JobSpec:
+    annotations = {PREFIX + knob.replace("_", "-"): str(value) for knob, value in knobs.items()}
+    return JobSpec(command=["true"], annotations=annotations)
+
+
+class ConformingPlain(plain_class.YourEngine):
+    """The plain class, honest about what it doesn't do."""
+
+    capabilities = (Capability.COMMANDS,)
+
+
+class OverGrpc(EngineConformance):
+    """The suite with a real server between it and the engine of the other base class."""
+
+    @pytest.fixture
+    async def engine(self, served: Engine) -> AsyncIterator[Engine]:
+        config = Config(listen="127.0.0.1:0", stop_grace_seconds=GRACE_SECONDS)
+        async with Server(served, config) as server:
+            assert await server.in_touch(self.deadline_seconds)
+            async with RemoteEngine(server.address) as remote:
+                yield remote
+
+    async def test_request_is_remembered(
+        self, engine: Engine, workload: Workload, name: str
+    ) -> None:
+        spec = workload.lasts(300)
+        first = await engine.create_job(name, spec, request_id="request-1")
+        assert (await engine.create_job(name, spec, request_id="request-1")).uid == first.uid
+        for other, request_id in ((spec, "request-2"), (workload.succeeds(), "request-1")):
+            with pytest.raises(JobAlreadyExists):
+                await engine.create_job(name, other, request_id=request_id)
+
+
+class Direct(EngineConformance):
+    """The suite on the engine of the other base class itself."""
+
+    @pytest.fixture
+    async def engine(self, served: Engine) -> AsyncIterator[Engine]:
+        async with served as engine:
+            yield engine
+
+
+class Fake:
+    @pytest.fixture
+    def served(self) -> Engine:
+        return JobManager("fake")
+
+    @pytest.fixture
+    def workload(self) -> Workload:
+        return FakeWorkload()
+
+
+class Plain:
+    tells_exit_codes = False
+
+    @pytest.fixture
+    def served(self) -> Engine:
+        return JobManager(f"{__name__}:ConformingPlain")
+
+    @pytest.fixture
+    def workload(self, tmp_path: Path) -> Workload:
+        return ShellWorkload(tmp_path)
+
+
+@pytest.mark.engine("fake")
+class TestFake(Fake, Direct):
+    pass
+
+
+@pytest.mark.engine("fake")
+class TestFakeOverGrpc(Fake, OverGrpc):
+    pass
+
+
+@pytest.mark.engine("plain")
+class TestPlain(Plain, Direct):
+    pass
+
+
+@pytest.mark.engine("plain")
+class TestPlainOverGrpc(Plain, OverGrpc):
+    pass
