@@ -1,0 +1,302 @@
+"""Carries every job from its acceptance to its end and its removal."""
+
+import asyncio
+import os
+import signal
+import time
+from collections.abc import Coroutine, Iterable
+from typing import Any, Final
+
+import structlog
+
+from engines.base import Changed, Job, Removed
+from engines.feed import Feed
+from engines.local import record
+from engines.local.cgroup import Groups
+from engines.local.commit import Committer
+from engines.local.jobs import ActiveJob, Key, make_job
+from engines.local.pool import Pool
+from engines.local.record import Attempt, Stop
+from engines.local.scheduler import Scheduler
+from engines.local.shim import Settings
+from engines.local.status import Progress, status
+from engines.local.store import Store
+from engines.local.timers import Timer, Timers
+
+_SWEEP_SECONDS: Final = 1.0
+_RESUBMIT_SWEEPS: Final = 30
+_START, _DEADLINE, _TTL = "start", "deadline", "ttl"
+
+_log = structlog.get_logger(__name__)
+
+
+class Controller:
+    """All jobs of an engine, on one event loop.
+
+    `jobs` has every job as callers see it; of those that are over nothing else is kept.
+    `active` has those that aren't, `removals` those that are being removed.
+    """
+
+    def __init__(self, store: Store, groups: Groups, settings: Settings, max_running: int) -> None:
+        self.jobs: dict[str, Job] = {}
+        self.active: dict[str, ActiveJob] = {}
+        self.removals: dict[str, asyncio.Task[None]] = {}
+        self.feed = Feed()
+        self.committer = Committer(store.sync)
+        self._store = store
+        self._groups = groups
+        self._grace = settings.grace
+        self._loop = asyncio.get_running_loop()
+        self._timers = Timers(self._timer)
+        self._pool = Pool(settings, self._submit_again)
+        self._scheduler = Scheduler(self._pool, max_running)
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self._line = b""
+
+    async def start(self) -> None:
+        """Find what there is, and take it up where it stands."""
+        removed = await asyncio.to_thread(self._scan)
+        self._loop.add_reader(self._store.events, self._events)
+        self._pool.start()
+        for name in removed:
+            self.remove(name)
+        for job in list(self.active.values()):
+            self._arm(job)
+            self._scheduler.update(job)
+            self._settle(job)
+        self._scheduler.run()
+        self.spawn(self._sweep_for_ever())
+        self.spawn(asyncio.to_thread(self._store.empty_trash))
+
+    async def close(self) -> None:
+        """Leave the jobs as they are, and let go of everything else."""
+        self._loop.remove_reader(self._store.events)
+        self._timers.close()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, *self.removals.values(), return_exceptions=True)
+        await self.committer.close()
+        await self._pool.close()
+
+    def spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        """Run something that ends with the engine."""
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._done)
+        return task
+
+    def _done(self, task: asyncio.Task[Any]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (exc := task.exception()) is not None:
+            _log.error("a task of the local engine failed", exc_info=exc)
+
+    def _scan(self) -> list[str]:
+        """Read all jobs; return the names of those whose deletion was noted. Blocks."""
+        removed: list[str] = []
+        for stored in self._store.scan():
+            intent = stored.intent
+            found = status(intent, Progress(stored.attempts), stored.stop)
+            self.jobs[intent.name] = make_job(intent, found)
+            if not found.state.terminal:
+                job = ActiveJob(intent, stored.attempts, stored.stop)
+                job.deleted = stored.deleted
+                self.active[intent.name] = job
+            elif stored.deleted:
+                removed.append(intent.name)
+            elif intent.ttl is not None:
+                self._arm_ttl(self.jobs[intent.name], intent.ttl)
+        order = sorted(self.active.values(), key=lambda job: job.intent.create_time)
+        self.active = {job.intent.name: job for job in order}
+        return removed
+
+    # What comes in.
+
+    def accept(self, job: ActiveJob) -> None:
+        """Take up a job that was just written down."""
+        name = job.intent.name
+        self.active[name] = job
+        self.jobs[name] = job.job
+        self.feed.publish(Changed(self.jobs[name]))
+        self._arm(job)
+        self._scheduler.update(job)
+        self._scheduler.run()
+
+    def _events(self) -> None:
+        """Look at the attempts that shims ask to be looked at."""
+        try:
+            data = self._line + os.read(self._store.events, 65536)
+        except BlockingIOError:
+            return
+        *lines, self._line = data.split(b"\n")
+        for line in dict.fromkeys(lines):
+            name, _, key = line.decode(errors="replace").partition(" ")
+            parsed = record.parse_attempt_name(key)
+            if parsed is not None and name in self.active:
+                self._look(self.active[name], [parsed])
+        self._scheduler.run()
+
+    def _look(self, job: ActiveJob, keys: Iterable[Key]) -> None:
+        """Read attempts' records, and act on what they say."""
+        name = job.intent.name
+        attempts = [self._store.read_attempt(name, *key) for key in keys]
+        if any([job.apply(attempt) for attempt in attempts if attempt is not None]):
+            self._update(job)
+
+    def _update(self, job: ActiveJob) -> None:
+        """Act on a job's new state."""
+        started = job.status.start_time is not None
+        changed = job.refresh()
+        name = job.intent.name
+        if changed:
+            self.jobs[name] = job.job
+            self.feed.publish(Changed(self.jobs[name]))
+        self._scheduler.update(job)
+        if job.status.state.terminal:
+            self._end(job)
+            return
+        if not started and (deadline := job.deadline) is not None:
+            self._timers.add(Timer(deadline, _DEADLINE, name, job.intent.uid))
+        self._settle(job)
+
+    def _settle(self, job: ActiveJob) -> None:
+        """Stop what still runs of a job whose outcome is decided."""
+        if job.settled and not job.stopping:
+            self.spawn(self.stop(job, record.SETTLED))
+
+    def _end(self, job: ActiveJob) -> None:
+        name = job.intent.name
+        del self.active[name]
+        if job.deleted:
+            self.remove(name)
+        elif job.intent.ttl is not None:
+            self._arm_ttl(self.jobs[name], job.intent.ttl)
+
+    # What is decided here.
+
+    async def stop(
+        self, job: ActiveJob, reason: str, grace: float | None = None, *, delete: bool = False
+    ) -> None:
+        """Note durably that a job has to end, and end what runs of it.
+
+        The first reason stands; a later call may shorten the grace time.
+        """
+        grace = self._grace if grace is None else grace
+        stop: Stop | None = Stop(reason, time.time(), grace)
+        if job.stop is not None:
+            stop = job.stop._replace(grace=grace) if grace < job.stop.grace else None
+        if stop is None and (job.deleted or not delete):
+            return
+        job.stopping = True
+        job.deleted = job.deleted or delete
+        name = job.intent.name
+        await asyncio.shield(
+            self.committer.submit(lambda: self._store.stop(name, stop, delete=delete))
+        )
+        if self.active.get(name) is not job:
+            return
+        job.stop = job.stop if stop is None else stop
+        # A shim that claims an attempt from now on sees the stop, and runs nothing.
+        self._look(job, list(job.handed_out))
+        job.take_back()
+        self._signal(job)
+        self._update(job)
+        self._scheduler.run()
+
+    def _signal(self, job: ActiveJob) -> None:
+        for attempt in list(job.running.values()):
+            self._store.signal(job.intent.name, attempt, signal.SIGTERM)
+
+    def remove(self, name: str) -> asyncio.Task[None]:
+        """Remove a job that is over."""
+        if name not in self.removals:
+            task = asyncio.create_task(self._remove(name, self.jobs[name]))
+            self.removals[name] = task
+            task.add_done_callback(self._done)
+        return self.removals[name]
+
+    async def _remove(self, name: str, job: Job) -> None:
+        try:
+            await self.committer.submit(lambda: self._store.discard(name, job.uid))
+            await asyncio.to_thread(self._store.empty_trash, job.uid)
+            del self.jobs[name]
+            self.feed.publish(Removed(name, job.uid, job.status))
+        finally:
+            del self.removals[name]
+
+    # Time.
+
+    def _arm(self, job: ActiveJob) -> None:
+        intent = job.intent
+        if job.deadline is not None:
+            self._timers.add(Timer(job.deadline, _DEADLINE, intent.name, intent.uid))
+        elif intent.start_timeout is not None and job.progress.first_start is None:
+            due = intent.create_time + intent.start_timeout
+            self._timers.add(Timer(due, _START, intent.name, intent.uid))
+
+    def _arm_ttl(self, job: Job, ttl: float) -> None:
+        self._timers.add(Timer((job.status.end_time or time.time()) + ttl, _TTL, job.name, job.uid))
+
+    def _timer(self, timer: Timer) -> None:
+        if timer.kind == _TTL:
+            job = self.jobs.get(timer.name)
+            if job is not None and job.uid == timer.uid:
+                self.remove(timer.name)
+            return
+        active = self.active.get(timer.name)
+        if active is None or active.intent.uid != timer.uid or active.stopping:
+            return
+        if timer.kind == _DEADLINE:
+            self.spawn(self.stop(active, record.DEADLINE))
+        elif active.progress.first_start is None:
+            self.spawn(self.stop(active, record.START_TIMEOUT))
+
+    async def _sweep_for_ever(self) -> None:
+        sweeps = 0
+        while True:
+            sweeps += 1
+            await self.sweep()
+            if sweeps % _RESUBMIT_SWEEPS == 0:
+                self._submit_again()
+            self._pool.tick()
+            await asyncio.sleep(_SWEEP_SECONDS)
+
+    def _submit_again(self) -> None:
+        for job in self.active.values():
+            self._scheduler.submit_again(job)
+        self.spawn(self.sweep())
+
+    async def sweep(self) -> None:
+        """Look after what no notification told: lost ones, and attempts whose shim is gone."""
+        for job in list(self.active.values()):
+            if job.handed_out:
+                self._look(job, list(job.handed_out))
+            if job.stop is not None:
+                self._signal(job)
+        running = [
+            (job, attempt) for job in self.active.values() for attempt in job.running.values()
+        ]
+        for job, attempt in await asyncio.to_thread(self._orphans, running):
+            await self._lose(job, attempt)
+        self._scheduler.run()
+
+    def _orphans(self, running: list[tuple[ActiveJob, Attempt]]) -> list[tuple[ActiveJob, Attempt]]:
+        return [
+            (job, attempt)
+            for job, attempt in running
+            if not self._store.looked_after(job.intent.name, *attempt[:2])
+        ]
+
+    async def _lose(self, job: ActiveJob, attempt: Attempt) -> None:
+        """End an attempt whose shim is gone, as what its record says or as lost."""
+        intent = job.intent
+        if attempt[:2] not in job.running:
+            return
+        name = record.attempt_name(*attempt[:2])
+        group = self._groups.group(intent.uid, name, limited=True)
+        try:
+            settled = await asyncio.to_thread(self._store.settle, intent, attempt, group)
+        except OSError as exc:
+            _log.error("an attempt's end can't be written", job=intent.name, error=str(exc))
+            return
+        if settled is not None and self.active.get(intent.name) is job and job.apply(settled):
+            self._update(job)

@@ -1,0 +1,234 @@
+"""The files of a job's directory: how they are named, written and read.
+
+The shim shares this module with the server, so it imports no protobuf and little else.
+
+    job             what was asked for; whole before the job counts as accepted
+    stop            the server's decision that the job has to end
+    <i>.<a>         attempt a of instance i: a block for its start, a block for its end
+    <i>.<a>.log.*   its output, see `engines.local.log`
+    <i>.<a>.work/   its working directory, unless the job names one
+
+An attempt's file appears whole, by `link`, which only one process can win: that is the one
+moment at which it is decided that the attempt runs. Whoever runs it holds an flock on the file,
+so the kernel itself says whether it is still being looked after; a PID could be reused, and
+another boot's too. The end is written in place, into space that was allocated at the start: it
+needs no room on a full disk and no second sync of a directory.
+"""
+
+import fcntl
+import json
+import os
+import zlib
+from typing import Any, Final, NamedTuple
+
+JOB: Final = "job"
+STOP: Final = "stop"
+START_BYTES: Final = 256
+END_BYTES: Final = 1024
+_MESSAGE_CHARACTERS: Final = 300  # at most 6 bytes each as JSON has them
+
+# How an attempt ended.
+EXITED: Final = "exited"
+TIMED_OUT: Final = "timed-out"
+STOPPED: Final = "stopped"
+START_FAILED: Final = "start-failed"
+NEVER_RAN: Final = "never-ran"
+LOST: Final = "lost"
+
+# Why the server stops a job.
+CANCELLED: Final = "cancelled"
+DELETED: Final = "deleted"
+START_TIMEOUT: Final = "start-timeout"
+DEADLINE: Final = "deadline"
+SETTLED: Final = "settled"  # one of its instances has decided the outcome already
+
+
+class Plan(NamedTuple):
+    """What the shim has to know to run an attempt. Times in seconds."""
+
+    argv: list[str]
+    env: dict[str, str]
+    working_dir: str
+    user: tuple[str, int, int] | None  # name (may be empty), uid, gid
+    cpu_millis: int
+    memory_bytes: int
+    log_limit_bytes: int
+    timeout: float | None
+
+
+class Intent(NamedTuple):
+    """What the server has to know to schedule a job. Times in seconds."""
+
+    name: str
+    uid: str
+    request_id: str
+    spec_hash: str
+    create_time: float
+    labels: dict[str, str]
+    completions: int
+    parallelism: int
+    max_retries: int
+    timeout: float | None
+    start_timeout: float | None
+    ttl: float | None
+
+
+class Stop(NamedTuple):
+    """The decision that a job has to end."""
+
+    reason: str
+    time: float
+    grace: float
+
+
+class End(NamedTuple):
+    """How an attempt ended."""
+
+    reason: str
+    time: float
+    code: int | None = None
+    signal: int = 0
+    oom: bool = False
+    message: str = ""
+    lost_bytes: int = 0
+
+
+class Attempt(NamedTuple):
+    """One run of one instance."""
+
+    instance: int
+    attempt: int
+    start_time: float
+    pid: int  # of the shim that looks after it
+    end: End | None = None
+
+
+def attempt_name(instance: int, attempt: int) -> str:
+    """The name of an attempt's file."""
+    return f"{instance}.{attempt}"
+
+
+def parse_attempt_name(name: str) -> tuple[int, int] | None:
+    """Instance and attempt of such a name; None for any other file's."""
+    instance, dot, attempt = name.partition(".")
+    if dot and instance.isdecimal() and attempt.isdecimal():
+        return int(instance), int(attempt)
+    return None
+
+
+def encode_job(intent: Intent, plan: Plan, spec: bytes) -> bytes:
+    """A `job` file: a line with a checksum and the lengths, then the three parts."""
+    parts = [json.dumps(part).encode() for part in (intent, plan)]
+    body = b"".join((*parts, spec))
+    return b"%08x %d %d %d\n" % (zlib.crc32(body), *map(len, parts), len(spec)) + body
+
+
+class JobFile:
+    """A `job` file as it was read."""
+
+    def __init__(self, data: bytes) -> None:
+        """Take a file's bytes; ValueError if they aren't all there."""
+        head, _, body = data.partition(b"\n")
+        crc, *lengths = head.split()
+        self._body = body
+        self._intent, self._plan, spec = map(int, lengths)
+        if int(crc, 16) != zlib.crc32(body) or self._intent + self._plan + spec != len(body):
+            raise ValueError("torn job file")
+
+    @property
+    def intent(self) -> Intent:
+        """The server's part."""
+        return Intent(*json.loads(self._body[: self._intent]))
+
+    @property
+    def plan(self) -> Plan:
+        """The shim's part."""
+        plan = Plan(*json.loads(self._body[self._intent : self._intent + self._plan]))
+        return plan._replace(user=tuple(plan.user)) if plan.user else plan
+
+    @property
+    def spec(self) -> bytes:
+        """The spec as the caller sent it, serialised."""
+        return self._body[self._intent + self._plan :]
+
+
+def _block(value: tuple[Any, ...], size: int) -> bytes:
+    text = json.dumps(value).encode()
+    return (b"%08x " % zlib.crc32(text) + text).ljust(size - 1) + b"\n"
+
+
+def _unblock(data: bytes) -> list[Any] | None:
+    crc, _, text = data.strip().partition(b" ")
+    return json.loads(text) if text and crc == b"%08x" % zlib.crc32(text) else None
+
+
+def encode_start(start_time: float, pid: int) -> bytes:
+    """An attempt's file as it is at its start, with room for the end."""
+    return _block((start_time, pid), START_BYTES) + b" " * (END_BYTES - 1) + b"\n"
+
+
+def write_end(fd: int, end: End) -> None:
+    """Write an attempt's end into its file, durably."""
+    end = end._replace(message=end.message[:_MESSAGE_CHARACTERS])
+    os.pwrite(fd, _block(end, END_BYTES), START_BYTES)
+    fsync(fd)
+
+
+def parse_attempt(instance: int, attempt: int, data: bytes) -> Attempt:
+    """An attempt from its file's bytes; a torn start (another boot's) reads as lost."""
+    start, end = _unblock(data[:START_BYTES]), _unblock(data[START_BYTES:])
+    if start is None:
+        return Attempt(instance, attempt, 0.0, 0, End(LOST, 0.0))
+    return Attempt(instance, attempt, *start, End(*end) if end else None)
+
+
+def encode_stop(stop: Stop) -> bytes:
+    """A `stop` file."""
+    return _block(stop, END_BYTES)
+
+
+def read_stop(directory: str = ".") -> Stop | None:
+    """The decision to stop the job of this directory, if there is one."""
+    try:
+        value = _unblock(read(f"{directory}/{STOP}"))
+    except FileNotFoundError:
+        return None
+    return Stop(*value) if value else None
+
+
+def read(path: str) -> bytes:
+    """A file's bytes."""
+    return _read(os.open(path, os.O_RDONLY))
+
+
+def read_in(directory: int, name: str) -> bytes:
+    """The bytes of a file in an open directory."""
+    return _read(os.open(name, os.O_RDONLY, dir_fd=directory))
+
+
+def _read(fd: int) -> bytes:
+    try:
+        size = os.fstat(fd).st_size
+        data = os.read(fd, size + 1)
+        while len(data) < size and (more := os.read(fd, size - len(data))):
+            data += more
+        return data
+    finally:
+        os.close(fd)
+
+
+def fsync(fd: int) -> None:
+    """Make a file's bytes durable; on macOS past the drive's cache too."""
+    if hasattr(fcntl, "F_FULLFSYNC"):
+        fcntl.fcntl(fd, fcntl.F_FULLFSYNC)
+    else:
+        os.fdatasync(fd)
+
+
+def held(fd: int) -> bool:
+    """Whether a process looks after the attempt of this open file; if not, now we do."""
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    return False

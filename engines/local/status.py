@@ -1,0 +1,125 @@
+"""Says how a job is doing, from its records alone."""
+
+from collections.abc import Iterable
+
+from engines.base import Reason, State, Status
+from engines.local import record
+from engines.local.record import Attempt, End, Intent, Stop
+
+_STOPS = {
+    record.CANCELLED: (State.CANCELLED, Reason.CANCELLED, "cancelled"),
+    record.DELETED: (State.CANCELLED, Reason.DELETED, "deleted while it was running"),
+    record.START_TIMEOUT: (
+        State.FAILED,
+        Reason.START_TIMEOUT,
+        "it didn't get a place to run within its start_timeout",
+    ),
+    record.DEADLINE: (State.FAILED, Reason.DEADLINE_EXCEEDED, "its timeout ran out"),
+}
+
+
+class Progress:
+    """What a job's attempts come to. The order in which they are added makes no difference."""
+
+    def __init__(self, attempts: Iterable[Attempt] = ()) -> None:
+        self.active: set[tuple[int, int]] = set()
+        self.succeeded: set[int] = set()
+        self.failures: list[Attempt] = []
+        self.last_success: Attempt | None = None
+        self.first_start: float | None = None
+        self.last_end: float | None = None
+        for attempt in attempts:
+            self.add(attempt)
+
+    def add(self, attempt: Attempt) -> None:
+        """Take in an attempt that has started, or again once it has ended."""
+        key, end = attempt[:2], attempt.end
+        if end is not None and end.reason == record.NEVER_RAN:
+            self.active.discard(key)
+            return
+        if self.first_start is None or attempt.start_time < self.first_start:
+            self.first_start = attempt.start_time
+        if end is None:
+            self.active.add(key)
+            return
+        self.active.discard(key)
+        self.last_end = max(self.last_end or 0.0, end.time)
+        if end.reason == record.EXITED and end.code == 0:
+            self.succeeded.add(attempt.instance)
+            if self.last_success is None or _order(attempt) > _order(self.last_success):
+                self.last_success = attempt
+        elif end.reason != record.STOPPED:
+            self.failures.append(attempt)
+
+    def decisive(self, max_retries: int) -> Attempt | None:
+        """The failure that settled the job's outcome, if one has."""
+        if len(self.failures) <= max_retries and all(map(_retriable, self.failures)):
+            return None
+        ordered = sorted(self.failures, key=_order)
+        for count, attempt in enumerate(ordered, 1):
+            if count > max_retries or not _retriable(attempt):
+                return attempt
+        return None
+
+
+def _order(attempt: Attempt) -> tuple[float, int, int]:
+    return (attempt.end.time if attempt.end else 0.0, attempt.instance, attempt.attempt)
+
+
+def _retriable(attempt: Attempt) -> bool:
+    return attempt.end is None or attempt.end.reason not in (record.LOST, record.TIMED_OUT)
+
+
+def status(intent: Intent, progress: Progress, stop: Stop | None) -> Status:
+    """The job's status. Terminal only once nothing of it runs any more."""
+    decisive = progress.decisive(intent.max_retries)
+    state, reason, message = State.RUNNING, Reason.NONE, ""
+    deciding: End | None = None
+    if len(progress.succeeded) >= intent.completions:
+        deciding = progress.last_success.end if progress.last_success else None
+        state, reason = State.SUCCEEDED, Reason.COMPLETED
+    elif progress.active:
+        pass
+    elif stop is not None and stop.reason in _STOPS:
+        state, reason, message = _STOPS[stop.reason]
+    elif decisive is not None and decisive.end is not None:
+        deciding = decisive.end
+        state, reason, message = _failure(decisive, deciding)
+    elif progress.first_start is None:
+        state = State.PENDING
+    ended = (progress.last_end, stop.time if stop and reason in _STOP_REASONS else None)
+    return Status(
+        active=len(progress.active) or None,
+        succeed=len(progress.succeeded) or None,
+        failed=len(progress.failures) or None,
+        state=state,
+        reason=reason,
+        message=message,
+        exit_code=deciding.code if deciding else None,
+        signal=deciding.signal if deciding else 0,
+        create_time=intent.create_time,
+        start_time=progress.first_start,
+        end_time=max((t for t in ended if t), default=None) if state.terminal else None,
+        retries=min(len(progress.failures), intent.max_retries),
+    )
+
+
+_STOP_REASONS = {reason for _, reason, _ in _STOPS.values()}
+
+
+def _failure(attempt: Attempt, end: End) -> tuple[State, Reason, str]:
+    where = f"instance {attempt.instance}"
+    if end.reason == record.LOST:
+        message = f"the process that looked after {where} is gone, and with it how that ended"
+        return State.LOST, Reason.UNKNOWN, message
+    if end.reason == record.TIMED_OUT:
+        return State.FAILED, Reason.DEADLINE_EXCEEDED, "its timeout ran out"
+    if end.reason == record.START_FAILED:
+        return State.FAILED, Reason.START_FAILED, f"{where} could not be started: {end.message}"
+    if end.oom:
+        message = f"{where} used more memory than spec.resources.memory_bytes"
+        return State.FAILED, Reason.OOM_KILLED, message
+    if end.signal:
+        message = f"{where} was ended by signal {end.signal}"
+        return State.FAILED, Reason.SIGNALLED, message
+    return State.FAILED, Reason.NON_ZERO_EXIT, f"{where} exited with code {end.code}"

@@ -1,0 +1,218 @@
+"""The engine's directory: what is in it, and how it is changed durably.
+
+lock            held by the one server that may use the directory
+events          FIFO through which shims tell the server to look at an attempt
+jobs/<name>/    see `engines.local.record`
+trash/<uid>/    a job that was deleted and is being removed
+"""
+
+import contextlib
+import os
+import shutil
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from engines.errors import EngineFailed
+from engines.local import record, tree
+from engines.local.cgroup import Group
+from engines.local.record import Attempt, End, Intent, JobFile, Plan, Stop
+from engines.local.shim import EVENTS, JOBS
+
+_DELETE = "delete"
+_TRASH = "trash"
+
+
+class StoredJob(NamedTuple):
+    """A job as its records tell it."""
+
+    intent: Intent
+    attempts: list[Attempt]
+    stop: Stop | None
+    deleted: bool
+
+
+class Store:
+    """An engine's directory. All methods block, briefly unless they say otherwise."""
+
+    def __init__(self, state_dir: Path) -> None:
+        # Plain strings, since paths are made for every job.
+        self.path = os.path.abspath(state_dir)  # noqa: PTH100
+        self._jobs = f"{self.path}/{JOBS}"
+        self._trash = f"{self.path}/{_TRASH}"
+        self._lock = -1
+        self._sync: tuple[int, ...] = ()
+        self.events = -1
+
+    def open(self) -> None:
+        """Take the directory; make it where it isn't there.
+
+        Raises:
+            EngineFailed: another server has it, or it can't be used.
+        """
+        try:
+            for path in (self.path, self._jobs, self._trash):
+                # Jobs of other users have to reach their working directories, no more.
+                Path(path).mkdir(mode=0o711, parents=True, exist_ok=True)
+            self._lock = os.open(f"{self.path}/lock", os.O_CREAT | os.O_RDWR, 0o600)
+            if record.held(self._lock):
+                raise EngineFailed(
+                    f"another server uses {self.path}: stop it, or give this one a state "
+                    "directory of its own"
+                )
+            with contextlib.suppress(FileExistsError):
+                os.mkfifo(f"{self.path}/{EVENTS}", 0o600)
+            # Opened for writing as well, so that it never reads as ended.
+            self.events = os.open(f"{self.path}/{EVENTS}", os.O_RDWR | os.O_NONBLOCK)
+            self._sync = tuple(os.open(p, os.O_RDONLY) for p in (self._jobs, self._trash))
+        except OSError as exc:
+            self.close()
+            raise EngineFailed(f"the state directory {self.path} can't be used: {exc}") from exc
+        except EngineFailed:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """Give the directory back."""
+        for fd in (*self._sync, self.events, self._lock):
+            if fd >= 0:
+                os.close(fd)
+        self._sync, self.events, self._lock = (), -1, -1
+
+    def scan(self) -> Iterator[StoredJob]:
+        """All jobs, in no order. What was never accepted as a whole is removed."""
+        for name in os.listdir(self._jobs):  # noqa: PTH208
+            try:
+                yield self._read_job(name)
+            except (FileNotFoundError, ValueError):
+                shutil.rmtree(f"{self._jobs}/{name}", ignore_errors=True)
+
+    def _read_job(self, name: str) -> StoredJob:
+        path = f"{self._jobs}/{name}"
+        intent = JobFile(record.read(f"{path}/{record.JOB}")).intent
+        attempts: list[Attempt] = []
+        files = os.listdir(path)  # noqa: PTH208
+        for file in files:
+            if key := record.parse_attempt_name(file):
+                attempts.append(record.parse_attempt(*key, record.read(f"{path}/{file}")))
+        stop = record.read_stop(path) if record.STOP in files else None
+        return StoredJob(intent, attempts, stop, _DELETE in files)
+
+    def read_spec(self, name: str) -> bytes:
+        """The spec of a job, serialised."""
+        return JobFile(record.read(f"{self._jobs}/{name}/{record.JOB}")).spec
+
+    def read_attempt(self, name: str, instance: int, attempt: int) -> Attempt | None:
+        """An attempt's record, None if nobody has begun it."""
+        path = f"{self._jobs}/{name}/{instance}.{attempt}"
+        try:
+            return record.parse_attempt(instance, attempt, record.read(path))
+        except FileNotFoundError:
+            return None
+
+    def job_directory(self, name: str) -> int:
+        """The job's directory, opened; it stays the same when the job is deleted."""
+        return os.open(f"{self._jobs}/{name}", os.O_RDONLY | os.O_DIRECTORY)
+
+    # Changes that have to be durable: each leaves files to sync, see engines.local.commit.
+
+    def create(self, intent: Intent, plan: Plan, spec: bytes) -> list[int]:
+        """Write a new job down."""
+        path = f"{self._jobs}/{intent.name}"
+        os.mkdir(path, 0o711)  # noqa: PTH102
+        try:
+            job = self._write(f"{path}/{record.JOB}", record.encode_job(intent, plan, spec))
+            return [job, os.open(path, os.O_RDONLY)]
+        except OSError:
+            shutil.rmtree(path, ignore_errors=True)
+            raise
+
+    def forget(self, name: str) -> None:
+        """Undo a `create` that could not be made durable."""
+        shutil.rmtree(f"{self._jobs}/{name}", ignore_errors=True)
+
+    def stop(self, name: str, stop: Stop | None, *, delete: bool) -> list[int]:
+        """Write down that a job has to end, and that it is to be removed after that."""
+        path = f"{self._jobs}/{name}"
+        fds: list[int] = []
+        if delete:
+            fds.append(self._write(f"{path}/{_DELETE}", b""))
+        if stop is not None:
+            # Renamed, because a shim may look at any moment.
+            fds.append(self._write(f"{path}/{record.STOP}.new", record.encode_stop(stop)))
+            os.rename(f"{path}/{record.STOP}.new", f"{path}/{record.STOP}")  # noqa: PTH104
+        return [*fds, os.open(path, os.O_RDONLY)]
+
+    def discard(self, name: str, uid: str) -> list[int]:
+        """Take a job out of sight; `empty_trash` removes it."""
+        os.rename(f"{self._jobs}/{name}", f"{self._trash}/{uid}")  # noqa: PTH104
+        return []
+
+    def sync(self) -> None:
+        """Make what was created and discarded durable."""
+        for fd in self._sync:
+            os.fsync(fd)
+
+    def empty_trash(self, uid: str | None = None) -> None:
+        """Remove a discarded job, or all. Can take long."""
+        for name in [uid] if uid else os.listdir(self._trash):  # noqa: PTH208
+            shutil.rmtree(f"{self._trash}/{name}", ignore_errors=True)
+
+    def looked_after(self, name: str, instance: int, attempt: int) -> bool:
+        """Whether the shim of an attempt lives."""
+        try:
+            fd = os.open(f"{self._jobs}/{name}/{instance}.{attempt}", os.O_RDWR)
+        except FileNotFoundError:
+            return False
+        try:
+            return record.held(fd)
+        finally:
+            os.close(fd)
+
+    def signal(self, name: str, attempt: Attempt, number: int) -> None:
+        """Send a signal to the shim of an attempt, if it lives."""
+        if self.looked_after(name, attempt.instance, attempt.attempt):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(attempt.pid, number)
+
+    def settle(self, intent: Intent, attempt: Attempt, group: Group | None) -> Attempt | None:
+        """End an attempt whose shim is gone; None if it isn't, after all.
+
+        What is left of it is killed, and it is written down as lost, unless its end stands in
+        its record already. Can take long.
+        """
+        path = f"{self._jobs}/{intent.name}/{attempt.instance}.{attempt.attempt}"
+        fd = os.open(path, os.O_RDWR)
+        try:
+            if record.held(fd):
+                return None
+            found = record.parse_attempt(*attempt[:2], record.read(path))
+            if found.end is None or found.pid == 0:
+                self._kill(intent.uid, attempt, group)
+                end = End(record.LOST, time.time())
+                record.write_end(fd, end)
+                found = found._replace(end=end)
+            return found
+        finally:
+            os.close(fd)
+
+    def _kill(self, uid: str, attempt: Attempt, group: Group | None) -> None:
+        name = record.attempt_name(attempt.instance, attempt.attempt)
+        if group is not None:
+            group.kill()
+        tree.kill(lambda: tree.marked(uid, name))
+        if group is not None:
+            group.remove()
+
+    @staticmethod
+    def _write(path: str, data: bytes) -> int:
+        fd = os.open(path, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o600)
+        try:
+            view = memoryview(data)
+            while view:
+                view = view[os.write(fd, view) :]
+        except OSError:
+            os.close(fd)
+            raise
+        return fd
