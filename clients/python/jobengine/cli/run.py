@@ -23,28 +23,51 @@ def run(  # noqa: PLR0913  (each is an option of the command line)
     image: Annotated[str, typer.Option(help="Container image, on engines that run them.")] = "",
     env: Annotated[
         list[str] | None,
-        typer.Option("--env", "-e", metavar="KEY=VALUE", parser=quantities.assignment),
+        typer.Option(
+            "--env",
+            "-e",
+            metavar="KEY=VALUE",
+            parser=quantities.assignment,
+            help="Environment variable; may be repeated.",
+        ),
     ] = None,
     label: Annotated[
         list[str] | None,
-        typer.Option("--label", metavar="KEY=VALUE", parser=quantities.assignment),
+        typer.Option(
+            "--label",
+            metavar="KEY=VALUE",
+            parser=quantities.assignment,
+            help="Label; may be repeated.",
+        ),
+    ] = None,
+    annotation: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--annotation",
+            metavar="KEY=VALUE",
+            parser=quantities.assignment,
+            help="Annotation; may be repeated.",
+        ),
     ] = None,
     cpu: Annotated[
-        int,
+        int | None,
         typer.Option(parser=quantities.cpu_millis, metavar="N", help="Processors: 2, 0.5, 500m."),
-    ] = 0,
+    ] = None,
     memory: Annotated[
-        int,
+        int | None,
         typer.Option(parser=quantities.size_bytes, metavar="SIZE", help="Memory: 256MiB, 1.5G."),
-    ] = 0,
-    gpus: Annotated[int, typer.Option(min=0, help="Whole GPUs.")] = 0,
+    ] = None,
+    gpus: Annotated[int, typer.Option(min=0, show_default=False, help="Whole GPUs.")] = 0,
     workdir: Annotated[str, typer.Option("--workdir", "-w", help="Working directory.")] = "",
-    retries: Annotated[int, typer.Option(min=0, help="How often to run what failed again.")] = 0,
+    retries: Annotated[
+        int, typer.Option(min=0, show_default=False, help="How often to run what failed again.")
+    ] = 0,
     completions: Annotated[
-        int, typer.Option(min=0, help="Instances that must succeed. Default: 1.")
+        int,
+        typer.Option(min=0, show_default=False, help="Instances that must succeed. Default: 1."),
     ] = 0,
     parallelism: Annotated[
-        int, typer.Option(min=0, help="Instances that run at once. Default: 1.")
+        int, typer.Option(min=0, show_default=False, help="Instances that run at once. Default: 1.")
     ] = 0,
     job_timeout: Annotated[
         int | None,
@@ -91,9 +114,10 @@ def run(  # noqa: PLR0913  (each is an option of the command line)
         command=command or (),
         env=_pairs(env),
         labels=_pairs(label),
+        annotations=_pairs(annotation),
         working_dir=workdir,
         resources=(
-            Resources(cpu_millis=cpu, memory_bytes=memory, gpu_count=gpus)
+            Resources(cpu_millis=cpu or 0, memory_bytes=memory or 0, gpu_count=gpus)
             if cpu or memory or gpus
             else None
         ),

@@ -1,0 +1,5 @@
+"""The command line, as `python -m jobengine`."""
+
+from jobengine.cli import main
+
+main()
