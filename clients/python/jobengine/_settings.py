@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import grpc
 
-from jobengine.errors import Unavailable
+from jobengine.errors import ConnectionSilent
 from jobengine.retry import RetryPolicy
 
 Metadata = tuple[tuple[str, str], ...]
@@ -18,10 +18,14 @@ _MAX_MESSAGE_BYTES = 16 * 1024 * 1024
 _CHANNEL_OPTIONS: tuple[tuple[str, int], ...] = (
     ("grpc.max_receive_message_length", _MAX_MESSAGE_BYTES),
     ("grpc.max_send_message_length", _MAX_MESSAGE_BYTES),
-    # A connection that is silently dead is noticed within 40 s. The server permits a ping
-    # every 10 s, and would cut off a client that pings more often.
+    # A connection that is silently dead is noticed within 40 s; without the third, after a
+    # minute more. The server permits a ping every 10 s, and would cut off a client that pings
+    # more often.
     ("grpc.keepalive_time_ms", 30_000),
     ("grpc.keepalive_timeout_ms", 10_000),
+    ("grpc.http2.ping_timeout_ms", 10_000),
+    # A new channel is to get a new connection, not that of one given up as dead.
+    ("grpc.use_local_subchannel_pool", 1),
     # gRPC's own delays between connection attempts grow to 2 min, which would keep a client
     # away from a server that has long come back.
     ("grpc.initial_reconnect_backoff_ms", 200),
@@ -47,17 +51,17 @@ def find_address(address: str | None) -> str:
 
 
 def channel_options(settings: Settings) -> Sequence[tuple[str, str | int]]:
-    """The gRPC channel's options; those of the caller come last, and win."""
+    """The gRPC channel's options; those of the caller win."""
+    options: dict[str, str | int] = dict(_CHANNEL_OPTIONS)
     host = settings.address.rpartition(":")[0]
-    # An http_proxy in the environment isn't meant for this machine's own addresses.
-    local = host in {"localhost", "127.0.0.1", "[::1]"} or host.startswith("unix")
-    proxy = (("grpc.enable_http_proxy", 0),) if local else ()
-    return (*_CHANNEL_OPTIONS, *proxy, *settings.options)
+    if host in {"localhost", "127.0.0.1", "[::1]"} or host.startswith("unix"):
+        # An http_proxy in the environment isn't meant for this machine's own addresses.
+        options["grpc.enable_http_proxy"] = 0
+    # Of an option given twice, gRPC takes the first.
+    options.update(settings.options)
+    return tuple(options.items())
 
 
-def silence(seconds: float | None) -> Unavailable:
+def silence(seconds: float | None) -> ConnectionSilent:
     """The error of a stream on which nothing comes any more."""
-    return Unavailable(
-        f"nothing was heard from the server for {seconds:g} s, not even a heartbeat",
-        code=grpc.StatusCode.UNAVAILABLE,
-    )
+    return ConnectionSilent(f"nothing was heard for {seconds:g} s, not even a heartbeat")

@@ -72,6 +72,13 @@ class Unavailable(JobEngineError):
     """The server or its engine can't be reached, also after the client's own retries."""
 
 
+class ConnectionSilent(Unavailable):
+    """Nothing was heard on a watch for too long, not even a heartbeat."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, code=StatusCode.UNAVAILABLE)
+
+
 class DeadlineExceeded(JobEngineError):
     """There was no answer in time. What was asked for may still happen."""
 

@@ -19,7 +19,13 @@ from jobengine._async.transport import (
 )
 from jobengine._settings import Settings
 from jobengine._status import from_rpc_error, is_interruption
-from jobengine.errors import ClientClosed, DeadlineExceeded, JobEngineError, Unavailable
+from jobengine.errors import (
+    ClientClosed,
+    ConnectionSilent,
+    DeadlineExceeded,
+    JobEngineError,
+    Unavailable,
+)
 from jobengine.retry import Backoff
 
 _Request = TypeVar("_Request")
@@ -90,8 +96,9 @@ class AsyncCalls:
         retry = self.settings.retry
         backoff = Backoff(retry.resume_for_seconds if established else retry.retry_for_seconds)
         while True:
+            stub = self.transport.stub()
             try:
-                async with aclosing(self._messages(stream, deadline)) as messages:
+                async with aclosing(self._messages(stream, stub, deadline)) as messages:
                     async for message in messages:
                         backoff.succeeded(retry.resume_for_seconds)
                         yield message
@@ -102,8 +109,10 @@ class AsyncCalls:
                 )
             except grpc.RpcError as error:
                 failure = self._failure(error)
-            except Unavailable as error:
+            except ConnectionSilent as error:
                 failure = error
+                # Its keepalive may never find out: it begins anew with each call.
+                await self.transport.give_up(stub)
             if deadline is not None and time.monotonic() >= deadline:
                 raise DeadlineExceeded(str(failure), code=grpc.StatusCode.DEADLINE_EXCEEDED)
             if not is_interruption(failure):
@@ -111,10 +120,10 @@ class AsyncCalls:
             await self._pause(failure, backoff, deadline)
 
     def _messages(
-        self, stream: Stream[_Response], deadline: float | None
+        self, stream: Stream[_Response], stub: Stub, deadline: float | None
     ) -> AsyncGenerator[_Response, None]:
         stream.begin()
-        call = stream.method(self.transport.stub())(
+        call = stream.method(stub)(
             stream.request,
             timeout=None if deadline is None else max(deadline - time.monotonic(), 0.0),
             metadata=self.settings.metadata,

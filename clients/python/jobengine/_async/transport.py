@@ -40,6 +40,7 @@ class Transport:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._channel: grpc.aio.Channel | None = None
         self._stub: Stub | None = None
+        self._retired: grpc.aio.Channel | None = None
         # Destroying a channel in a process or loop that isn't its own may hang.
         self._orphans: list[grpc.aio.Channel] = []
 
@@ -52,12 +53,12 @@ class Transport:
         if self.closed:
             raise ClientClosed("the client is closed: make a new one")
         loop = asyncio.get_running_loop()
-        if self._channel is None or self._loop is not loop:
-            if self._channel is not None:
-                self._orphans.append(self._channel)
-            self._channel = _open(self.settings)
-            self._stub = None
+        if self._loop is not loop:
+            self._orphans += filter(None, (self._channel, self._retired))
+            self._channel = self._stub = self._retired = None
             self._loop = loop
+        if self._channel is None:
+            self._channel = _open(self.settings)
         return self._channel
 
     def stub(self) -> Stub:
@@ -71,11 +72,24 @@ class Transport:
             self._stub = cast("Stub", JobEngineStub(channel))
         return self._stub
 
+    async def give_up(self, stub: Stub) -> None:
+        """Have new calls open a new connection, if this stub's is still the one they would use.
+
+        Other calls on the old connection are left to it until the next one is given up.
+        """
+        if self._stub is stub and self._channel is not None:
+            retired, self._retired = self._retired, self._channel
+            self._channel = self._stub = None
+            if retired is not None:
+                await retired.close()
+
     async def close(self) -> None:
         """Close the channel; calls that are under way end with ClientClosed."""
         self.closed = True
-        if self._channel is not None and self._loop is asyncio.get_running_loop():
-            await self._channel.close()
+        if self._loop is asyncio.get_running_loop():
+            for channel in (self._channel, self._retired):
+                if channel is not None:
+                    await channel.close()
 
 
 def _open(settings: Settings) -> grpc.aio.Channel:
@@ -110,7 +124,7 @@ async def read(
     """Yield a call's messages until it ends with OK; cancel it when left early.
 
     Raises:
-        Unavailable: no message came for `silence_seconds`.
+        ConnectionSilent: no message came for `silence_seconds`.
         ClientClosed: the client was closed.
         grpc.RpcError: the call failed.
     """

@@ -20,7 +20,13 @@ from jobengine._sync.transport import (
     read,
     sleep,
 )
-from jobengine.errors import ClientClosed, DeadlineExceeded, JobEngineError, Unavailable
+from jobengine.errors import (
+    ClientClosed,
+    ConnectionSilent,
+    DeadlineExceeded,
+    JobEngineError,
+    Unavailable,
+)
 from jobengine.retry import Backoff
 
 _Request = TypeVar("_Request")
@@ -91,8 +97,9 @@ class Calls:
         retry = self.settings.retry
         backoff = Backoff(retry.resume_for_seconds if established else retry.retry_for_seconds)
         while True:
+            stub = self.transport.stub()
             try:
-                with closing(self._messages(stream, deadline)) as messages:
+                with closing(self._messages(stream, stub, deadline)) as messages:
                     for message in messages:
                         backoff.succeeded(retry.resume_for_seconds)
                         yield message
@@ -103,8 +110,10 @@ class Calls:
                 )
             except grpc.RpcError as error:
                 failure = self._failure(error)
-            except Unavailable as error:
+            except ConnectionSilent as error:
                 failure = error
+                # Its keepalive may never find out: it begins anew with each call.
+                self.transport.give_up(stub)
             if deadline is not None and time.monotonic() >= deadline:
                 raise DeadlineExceeded(str(failure), code=grpc.StatusCode.DEADLINE_EXCEEDED)
             if not is_interruption(failure):
@@ -112,10 +121,10 @@ class Calls:
             self._pause(failure, backoff, deadline)
 
     def _messages(
-        self, stream: Stream[_Response], deadline: float | None
+        self, stream: Stream[_Response], stub: Stub, deadline: float | None
     ) -> Generator[_Response, None]:
         stream.begin()
-        call = stream.method(self.transport.stub())(
+        call = stream.method(stub)(
             stream.request,
             timeout=None if deadline is None else max(deadline - time.monotonic(), 0.0),
             metadata=self.settings.metadata,

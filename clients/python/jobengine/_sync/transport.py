@@ -42,6 +42,7 @@ class Transport:
         self._lock = threading.Lock()
         self._channel: grpc.Channel | None = None
         self._stub: Stub | None = None
+        self._retired: grpc.Channel | None = None
         # Destroying a channel in a process that isn't its own may hang.
         self._orphans: list[grpc.Channel] = []
         _transports.add(self)
@@ -67,19 +68,32 @@ class Transport:
                 self._stub = JobEngineStub(channel)
             return self._stub
 
+    def give_up(self, stub: Stub) -> None:
+        """Have new calls open a new connection, if this stub's is still the one they would use.
+
+        Other calls on the old connection are left to it until the next one is given up.
+        """
+        with self._lock:
+            if self._stub is not stub or self._channel is None:
+                return
+            retired, self._retired = self._retired, self._channel
+            self._channel = self._stub = None
+        if retired is not None:
+            retired.close()
+
     def close(self) -> None:
         """Close the channel; calls that are under way end with ClientClosed."""
         with self._lock:
             self.closed = True
-            if self._channel is not None:
-                self._channel.close()
+            for channel in (self._channel, self._retired):
+                if channel is not None:
+                    channel.close()
 
     def begin_in_child(self) -> None:
         """Leave the parent process its channel."""
         self._lock = threading.Lock()  # another thread of the parent may hold the old one
-        if self._channel is not None:
-            self._orphans.append(self._channel)
-        self._channel = self._stub = None
+        self._orphans += filter(None, (self._channel, self._retired))
+        self._channel = self._stub = self._retired = None
 
     def _open_channel(self) -> grpc.Channel:
         if self.closed:
@@ -127,7 +141,7 @@ def read(call: Any, silence_seconds: float | None) -> Generator[Any, None]:  # n
     """Yield a call's messages until it ends with OK; cancel it when left early.
 
     Raises:
-        Unavailable: no message came for `silence_seconds`.
+        ConnectionSilent: no message came for `silence_seconds`.
         grpc.RpcError: the call failed.
     """
     if silence_seconds is None:
