@@ -11,13 +11,17 @@ from engines.config import JobManager
 from engines.errors import JobAlreadyExists
 from engines.memory.knobs import PREFIX
 from engines.testing import EngineConformance, ShellWorkload
-from engines.workload import Workload
+from engines.workload import Workload, watching
 from server.app import Server
 from server.config import Config
 from tests.engines import plain_class
 from tests.remote import RemoteEngine
 
 GRACE_SECONDS = 2.0
+DEADLINE_SECONDS = 20.0
+
+LOCAL_PLACES = 4
+"""How many instances the local engine runs at once here."""
 
 
 class FakeWorkload(Workload):
@@ -133,4 +137,42 @@ class TestPlain(Plain, Direct):
 
 @pytest.mark.engine("plain")
 class TestPlainOverGrpc(Plain, OverGrpc):
+    pass
+
+
+class LocalWorkload(ShellWorkload):
+    """All places of the engine are taken before a job that is not to start."""
+
+    async def never_starts(self, engine: Engine) -> JobSpec:
+        for place in range(LOCAL_PLACES):
+            await engine.create_job(f"place-{place}", self.lasts(300))
+        return self.succeeds()
+
+
+class Local:
+    @pytest.fixture
+    async def served(self, tmp_path: Path) -> AsyncIterator[Engine]:
+        """The engine; jobs outlive it, so what the test left running is deleted by another."""
+        state_dir = tmp_path / "state"
+        yield JobManager("local", state_dir=state_dir, max_running=LOCAL_PLACES)
+        async with (
+            JobManager("local", state_dir=state_dir) as engine,
+            watching(engine, DEADLINE_SECONDS) as watched,
+        ):
+            for job in await engine.list_jobs():
+                await engine.delete_job(job.name, grace_seconds=0)
+                await watched.removal_of(job)
+
+    @pytest.fixture
+    def workload(self, tmp_path: Path) -> Workload:
+        return LocalWorkload(tmp_path)
+
+
+@pytest.mark.engine("local")
+class TestLocal(Local, Direct):
+    pass
+
+
+@pytest.mark.engine("local")
+class TestLocalOverGrpc(Local, OverGrpc):
     pass
