@@ -20,19 +20,8 @@ from typing import Self, TypeVar, cast
 
 from jobengine.v1.job_pb2 import JobSpec
 
-from engines.base import (
-    Capability,
-    Changed,
-    Engine,
-    Event,
-    Job,
-    Reason,
-    Removed,
-    State,
-    Status,
-    spec_hash,
-)
-from engines.counts import next_status
+from engines.base import Capability, Changed, Engine, Event, Job, Removed, Status, spec_hash
+from engines.counts import deleted_status, next_status
 from engines.errors import (
     EngineError,
     EngineFailed,
@@ -165,7 +154,8 @@ class PlainEngine(Engine):
 
     async def _create(self, record: _Record) -> Job:
         job = record.job
-        if await self._exists(job.name):
+        with contextlib.suppress(JobNotFound):
+            await self._find(job.name)
             raise JobAlreadyExists(job.name)
         self._creating[job.name] = record
         try:
@@ -182,20 +172,7 @@ class PlainEngine(Engine):
             raise UidMismatch(name, uid, record.job.uid)
         with self._forgetting(record):
             await self._calls.delete_job(name)
-        status = record.job.status
-        if not status.state.terminal:
-            now = time.time()
-            status = replace(
-                status, active=None, state=State.CANCELLED, reason=Reason.DELETED, end_time=now
-            )
-        self._forget(record, status)
-
-    async def _exists(self, name: str) -> bool:
-        try:
-            await self._find(name)
-        except JobNotFound:
-            return False
-        return True
+        self._forget(record, deleted_status(record.job.status, now=time.time()))
 
     async def _find(self, name: str) -> _Record:
         """Ask the class for the job; one that is new to us is kept from now on."""

@@ -59,6 +59,13 @@ def next_status(
     )
 
 
+def deleted_status(before: Status, *, now: float) -> Status:
+    """The last status of a job that was deleted."""
+    if before.state.terminal:
+        return before
+    return replace(before, active=None, state=State.CANCELLED, reason=Reason.DELETED, end_time=now)
+
+
 def _state(status: Status, spec: JobSpec | None, retries: int) -> State:
     """The state that these counts mean, where that of `status` was the one before."""
     wanted = max(1, spec.completions) if spec is not None else 1
