@@ -132,7 +132,10 @@ class Follower:
 
     async def _cancel_when_told(self, client: AsyncClient) -> None:
         await self._interrupted.wait()
-        self._progress.note("cancelling the job; Ctrl-C again leaves at once")
+        if self._signal == signal.SIGPIPE:
+            self._progress.note("nobody reads the output any more: cancelling the job")
+        else:
+            self._progress.note("cancelling the job; Ctrl-C again leaves at once")
         try:
             await client.cancel_job(self._name)
         except errors.Unsupported:

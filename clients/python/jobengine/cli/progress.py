@@ -20,6 +20,7 @@ class Progress:
         self._json = json
         self._quiet = quiet
         self._moving: Status | None = None
+        self._latest = ""
 
     def __enter__(self) -> Self:
         return self
@@ -42,19 +43,25 @@ class Progress:
             self._move(f"{name}: {summary(status)}")
         elif status.state in (JobState.JOB_STATE_PENDING, JobState.JOB_STATE_RUNNING):
             self._stop_moving()
-            typer.echo(f"{name}: {summary(status)}", err=True)
+            self._line(f"{name}: {summary(status)}")
         else:
             self._stop_moving()
 
     def end(self, name: str, status: JobStatus) -> None:
         """The job has ended, and all its output is shown."""
         if not self._quiet and not self._json:
-            typer.echo(f"{name}: {summary(status)}", err=True)
+            self._line(f"{name}: {summary(status)}")
 
     def note(self, text: str) -> None:
         """Something that whoever looks at the output should know."""
         self._stop_moving()
         typer.echo(f"jobengine: {text}", err=True)
+
+    def _line(self, text: str) -> None:
+        # Counts and times change more often than what a line says of them.
+        if text != self._latest:
+            self._latest = text
+            typer.echo(text, err=True)
 
     def _move(self, text: str) -> None:
         from rich.console import Console  # noqa: PLC0415  (only terminals need it)

@@ -30,7 +30,7 @@ def to_json(message: Message) -> str:
 def summary(status: JobStatus) -> str:
     """A status in one line, for example "failed (NON_ZERO_EXIT), exit code 3, after 2.0 s"."""
     parts = [state_name(status).lower()]
-    if (reason := reason_name(status)) and reason != "COMPLETED":
+    if (reason := reason_name(status)) not in {"", "COMPLETED", state_name(status)}:
         parts[0] += f" ({reason})"
     if is_terminal(status):
         if status.HasField("exit_code"):
