@@ -1,0 +1,49 @@
+"""`python -m benchmarks`: measure, and print one table."""
+
+import argparse
+import dataclasses
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from benchmarks import scale
+from benchmarks.figures import Figure
+from benchmarks.rows import ROWS
+from benchmarks.table import show, write
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Exit code 0 if everything was measured, whatever came out; 1 if something couldn't be."""
+    options = _parser().parse_args(arguments)
+    counts = scale.QUICK if options.quick else scale.NORMAL
+    if options.full:
+        counts = dataclasses.replace(counts, watchers=scale.FULL_WATCHERS)
+    figures: list[Figure] = []
+    failures: list[str] = []
+    for name in options.only or ROWS:
+        print(f"measuring {name} ...", file=sys.stderr, flush=True)
+        with tempfile.TemporaryDirectory(prefix="jobengine-bench-") as directory:
+            try:
+                figures += ROWS[name](Path(directory), counts)
+            except Exception as error:  # noqa: BLE001  (the other rows are worth having)
+                failures.append(f"{name}: {type(error).__name__}: {error}")
+    show(figures, failures)
+    if options.json is not None:
+        write(options.json, figures, failures)
+    return 1 if failures else 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="small counts, under a minute")
+    parser.add_argument("--full", action="store_true", help="10,000 watchers in place of 1,000")
+    parser.add_argument(
+        "--only", action="append", choices=list(ROWS), help="this row; may be given several times"
+    )
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write every round to a file")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

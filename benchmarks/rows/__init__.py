@@ -1,0 +1,28 @@
+"""The rows of the table: each a module with `measure`, named as `--only` knows it."""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from benchmarks.figures import Figure
+from benchmarks.rows import (
+    create_job,
+    endings,
+    finished,
+    jobs,
+    read_status,
+    start,
+    watchers,
+)
+from benchmarks.scale import Scale
+
+Measuring = Callable[[Path, Scale], list[Figure]]
+
+ROWS: Mapping[str, Measuring] = {
+    "read-status": read_status.measure,
+    "jobs": jobs.measure,
+    "endings": endings.measure,
+    "watchers": watchers.measure,
+    "finished": finished.measure,
+    "start": start.measure,
+    "create-job": create_job.measure,
+}
