@@ -6,7 +6,9 @@ import select
 import signal
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Final
+from typing import Final
+
+import psutil
 
 from engines.local import record, tree
 from engines.local.cgroup import Group
@@ -14,11 +16,7 @@ from engines.local.child import Child
 from engines.local.log import READ_BYTES, STDERR, STDOUT, LogWriter
 from engines.local.record import End
 
-if TYPE_CHECKING:
-    import psutil
-
 _DRAIN_SECONDS: Final = 5.0
-_LOAD_SECONDS: Final = 0.5
 _KILL_AGAIN_SECONDS: Final = 1.0
 
 
@@ -35,9 +33,7 @@ class Supervisor:
         self._killed = False
         self._grace = 0.0
         self._streams = {command.stdout: STDOUT, command.stderr: STDERR}
-        self._timers: dict[Callable[[], None], float] = {
-            self._load: time.monotonic() + _LOAD_SECONDS
-        }
+        self._timers: dict[Callable[[], None], float] = {}
         self._poll = select.poll()
         for fd in (*self._streams, wakeup):
             self._poll.register(fd, select.POLLIN)
@@ -110,10 +106,7 @@ class Supervisor:
             tree.kill(self._find, self._reap)
         self._timers[self._kill] = time.monotonic() + _KILL_AGAIN_SECONDS
 
-    def _load(self) -> None:
-        tree.load()
-
-    def _find(self) -> "list[psutil.Process]":
+    def _find(self) -> list[psutil.Process]:
         if tree.HAS_SUBREAPER:
             return tree.descendants(os.getpid())
         return tree.marked(*self._mark)

@@ -1,6 +1,14 @@
-"""Starts a job's command: everything between the fork and the exec."""
+"""Starts a job's command.
 
+A plain command is started by `posix_spawn`: that takes 0.65 ms, a fork of this interpreter with
+the few steps of Python that follow in the child 2.1 ms (measured with `true`, most of it for
+copying pages). Only what `posix_spawn` can't do, another user or a control group that has to be
+joined before the command begins, is done by a fork.
+"""
+
+import contextlib
 import ctypes
+import errno
 import json
 import os
 import signal
@@ -13,6 +21,9 @@ from engines.local.record import Plan
 _PR_SET_PDEATHSIG: Final = 1
 _PR_SET_CHILD_SUBREAPER: Final = 36
 _libc: Final = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
+
+_RESET: Final = (signal.SIGTERM, signal.SIGCHLD, signal.SIGINT, signal.SIGPIPE, signal.SIGXFSZ)
+"""Signals that Python treats in ways of its own, which must not reach the command."""
 
 
 class StartError(Exception):
@@ -42,23 +53,88 @@ def start(plan: Plan, env: dict[str, str], work: str, group: Group | None) -> Ch
     """
     stdout, stdout_end = os.pipe()
     stderr, stderr_end = os.pipe()
+    ends = (stdout_end, stderr_end)
+    try:
+        if plan.user is None and group is None:
+            pid = _spawn(plan, env, work, ends)
+        else:
+            pid = _fork(plan, env, work, group, ends)
+    except BaseException:
+        os.close(stdout)
+        os.close(stderr)
+        raise
+    finally:
+        for fd in ends:
+            os.close(fd)
+    return Child(pid, stdout, stderr)
+
+
+def _spawn(plan: Plan, env: dict[str, str], work: str, ends: tuple[int, int]) -> int:
+    # A directory can't be handed to posix_spawn; we are in nobody's way if we go there.
+    here = os.open(".", os.O_RDONLY)
+    step = f"spec.working_dir {plan.working_dir!r}"
+    try:
+        os.chdir(plan.working_dir or work)
+        step = f"spec.command {plan.argv[0]!r}"
+        return os.posix_spawn(
+            _find(plan.argv[0], env.get("PATH", os.defpath)),
+            plan.argv,
+            env,
+            file_actions=(
+                (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
+                (os.POSIX_SPAWN_DUP2, ends[0], 1),
+                (os.POSIX_SPAWN_DUP2, ends[1], 2),
+            ),
+            setsid=True,
+            setsigmask=(),
+            setsigdef=_RESET,
+        )
+    except (OSError, ValueError) as exc:
+        raise StartError(_explain(step, exc)) from exc
+    finally:
+        os.fchdir(here)
+        os.close(here)
+
+
+def _find(program: str, path: str) -> str:
+    """The file that a program's name means, as execvp has it."""
+    if "/" in program:
+        return program
+    denied = False
+    for directory in path.split(os.pathsep):
+        file = os.path.join(directory or ".", program)  # noqa: PTH118
+        if os.access(file, os.X_OK) and not os.path.isdir(file):  # noqa: PTH112
+            return file
+        denied = denied or os.path.isfile(file)  # noqa: PTH113
+    number = errno.EACCES if denied else errno.ENOENT
+    raise OSError(number, os.strerror(number))
+
+
+def _explain(step: str, exc: BaseException) -> str:
+    reason = os.strerror(exc.errno) if isinstance(exc, OSError) and exc.errno else str(exc)
+    return f"{step}: {reason}"
+
+
+def _fork(
+    plan: Plan, env: dict[str, str], work: str, group: Group | None, ends: tuple[int, int]
+) -> int:
     error, error_end = os.pipe()  # closed by the exec, unless an error comes first
     parent = os.getpid()
     try:
         pid = os.fork()
         if pid == 0:
-            _run(plan, env, work, group, (parent, stdout_end, stderr_end, error_end))
+            _run(plan, env, work, group, (parent, *ends, error_end))
+    except BaseException:
+        os.close(error)
+        raise
     finally:
-        for fd in (stdout_end, stderr_end, error_end):
-            os.close(fd)
+        os.close(error_end)
     with open(error, "rb") as file:
         failure = file.read()
-    if not failure:
-        return Child(pid, stdout, stderr)
-    os.waitpid(pid, 0)
-    os.close(stdout)
-    os.close(stderr)
-    raise StartError(json.loads(failure))
+    if failure:
+        os.waitpid(pid, 0)
+        raise StartError(json.loads(failure))
+    return pid
 
 
 def _run(
@@ -67,8 +143,7 @@ def _run(
     parent, stdout, stderr, error = fds
     step = "spec.command"
     try:
-        # Python's own settings must not reach the command, and a SIGTERM has to work at once.
-        for number in (signal.SIGTERM, signal.SIGCHLD, signal.SIGPIPE, signal.SIGXFSZ):
+        for number in _RESET:
             signal.signal(number, signal.SIG_DFL)
         os.setsid()
         step = "spec.resources"
@@ -77,7 +152,7 @@ def _run(
         step = "the job's own working directory"
         os.chdir(work)
         if plan.user is not None:
-            step = "spec.user"
+            step = f"spec.user {plan.user[0] or plan.user[1]!r}"
             _become(*plan.user)
         if plan.working_dir:
             step = f"spec.working_dir {plan.working_dir!r}"
@@ -88,10 +163,11 @@ def _run(
         os.dup2(stdout, 1)
         os.dup2(stderr, 2)
         step = f"spec.command {plan.argv[0]!r}"
-        os.execvpe(plan.argv[0], plan.argv, env)
+        program = _find(plan.argv[0], env.get("PATH", os.defpath))
+        os.execve(program, plan.argv, env)  # noqa: S606
     except BaseException as exc:  # noqa: BLE001  (whatever it is, the parent must hear of it)
-        reason = os.strerror(exc.errno) if isinstance(exc, OSError) and exc.errno else str(exc)
-        os.write(error, json.dumps(f"{step}: {reason}"[:2000]).encode())
+        with contextlib.suppress(OSError):
+            os.write(error, json.dumps(_explain(step, exc)[:2000]).encode())
     finally:
         os._exit(127)
 

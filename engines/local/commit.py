@@ -64,9 +64,7 @@ class Committer:
 
     def _commit(self, changes: list[_Change]) -> list[Exception | None]:
         written = [_attempt(change.write) for change in changes]
-        results: list[Exception | None] = []
-        for files in written:
-            results.append(files if isinstance(files, Exception) else _sync_all(files))
+        results = [files if isinstance(files, Exception) else _sync_all(files) for files in written]
         try:
             self._sync()
         except OSError as exc:

@@ -56,6 +56,7 @@ class Controller:
     async def start(self) -> None:
         """Find what there is, and take it up where it stands."""
         removed = await asyncio.to_thread(self._scan)
+        await asyncio.to_thread(self._remove_groups)
         self._loop.add_reader(self._store.events, self._events)
         self._pool.start()
         for name in removed:
@@ -109,6 +110,18 @@ class Controller:
         self.active = {job.intent.name: job for job in order}
         return removed
 
+    def _remove_groups(self) -> None:
+        """Remove control groups that shims have left behind when they were killed. Blocks."""
+        kept = {
+            self._groups.group(job.intent.uid, record.attempt_name(*key)).name
+            for job in self.active.values()
+            for key in job.running
+        }
+        for name, group in self._groups.leftovers().items():
+            if name not in kept:
+                group.kill()
+                group.remove()
+
     # What comes in.
 
     def accept(self, job: ActiveJob) -> None:
@@ -138,8 +151,11 @@ class Controller:
     def _look(self, job: ActiveJob, keys: Iterable[Key]) -> None:
         """Read attempts' records, and act on what they say."""
         name = job.intent.name
-        attempts = [self._store.read_attempt(name, *key) for key in keys]
-        if any([job.apply(attempt) for attempt in attempts if attempt is not None]):
+        news = False
+        for key in keys:
+            attempt = self._store.read_attempt(name, *key)
+            news = (attempt is not None and job.apply(attempt)) or news
+        if news:
             self._update(job)
 
     def _update(self, job: ActiveJob) -> None:
@@ -160,8 +176,8 @@ class Controller:
 
     def _settle(self, job: ActiveJob) -> None:
         """Stop what still runs of a job whose outcome is decided."""
-        if job.settled and not job.stopping:
-            self.spawn(self.stop(job, record.SETTLED))
+        if not job.stopping and (reason := job.due(time.time())) is not None:
+            self.spawn(self._stop(job, reason, self._grace, delete=False))
 
     def _end(self, job: ActiveJob) -> None:
         name = job.intent.name
@@ -178,21 +194,31 @@ class Controller:
     ) -> None:
         """Note durably that a job has to end, and end what runs of it.
 
-        The first reason stands; a later call may shorten the grace time.
+        The first reason stands; a later call may shorten the grace time. OSError where it
+        can't be noted; the job is as before then.
         """
         grace = self._grace if grace is None else grace
+        # In a task of its own, so that a caller that gives up doesn't leave half of it.
+        await asyncio.shield(self.spawn(self._stop(job, reason, grace, delete=delete)))
+
+    async def _stop(self, job: ActiveJob, reason: str, grace: float, *, delete: bool) -> None:
         stop: Stop | None = Stop(reason, time.time(), grace)
         if job.stop is not None:
             stop = job.stop._replace(grace=grace) if grace < job.stop.grace else None
         if stop is None and (job.deleted or not delete):
             return
-        job.stopping = True
-        job.deleted = job.deleted or delete
         name = job.intent.name
-        await asyncio.shield(
-            self.committer.submit(lambda: self._store.stop(name, stop, delete=delete))
-        )
-        if self.active.get(name) is not job:
+        job.stopping = True
+        try:
+            await self.committer.submit(lambda: self._store.stop(name, stop, delete=delete))
+        except OSError:
+            job.stopping = job.stop is not None
+            self._scheduler.update(job)
+            raise
+        job.deleted = job.deleted or delete
+        if self.active.get(name) is not job:  # it has ended meanwhile
+            if delete and name in self.jobs and self.jobs[name].uid == job.intent.uid:
+                self.remove(name)
             return
         job.stop = job.stop if stop is None else stop
         # A shim that claims an attempt from now on sees the stop, and runs nothing.
@@ -243,12 +269,8 @@ class Controller:
                 self.remove(timer.name)
             return
         active = self.active.get(timer.name)
-        if active is None or active.intent.uid != timer.uid or active.stopping:
-            return
-        if timer.kind == _DEADLINE:
-            self.spawn(self.stop(active, record.DEADLINE))
-        elif active.progress.first_start is None:
-            self.spawn(self.stop(active, record.START_TIMEOUT))
+        if active is not None and active.intent.uid == timer.uid:
+            self._settle(active)
 
     async def _sweep_for_ever(self) -> None:
         sweeps = 0
@@ -272,6 +294,7 @@ class Controller:
                 self._look(job, list(job.handed_out))
             if job.stop is not None:
                 self._signal(job)
+            self._settle(job)
         running = [
             (job, attempt) for job in self.active.values() for attempt in job.running.values()
         ]
@@ -292,7 +315,7 @@ class Controller:
         if attempt[:2] not in job.running:
             return
         name = record.attempt_name(*attempt[:2])
-        group = self._groups.group(intent.uid, name, limited=True)
+        group = self._groups.group(intent.uid, name)
         try:
             settled = await asyncio.to_thread(self._store.settle, intent, attempt, group)
         except OSError as exc:

@@ -5,10 +5,13 @@ import errno
 import os
 import platform
 from collections.abc import AsyncIterator, Sequence
+from dataclasses import replace
 from hashlib import blake2b
 from pathlib import Path
 from types import TracebackType
 from typing import ClassVar, Final, Self
+
+from jobengine.v1.job_pb2 import JobSpec
 
 from engines.base import (
     Capability,
@@ -36,7 +39,6 @@ from engines.local.jobs import ActiveJob
 from engines.local.output import read_output
 from engines.local.shim import Settings
 from engines.local.store import Store
-from jobengine.v1.job_pb2 import JobSpec
 
 _CAPABILITIES: Final = frozenset(
     {
@@ -78,7 +80,7 @@ class LocalEngine(Engine):
         self._store = Store(state_dir)
         self._log_limit_bytes = log_limit_bytes
         self._grace_seconds = grace_seconds
-        self._creating: set[str] = set()
+        self._creating: dict[str, asyncio.Future[None]] = {}
         self._running: Controller | None = None
         self.limits = Limits(
             max_running_instances=places, default_start_timeout=default_start_timeout
@@ -100,7 +102,6 @@ class LocalEngine(Engine):
                 self._store.path,
                 self._grace_seconds,
                 groups.prefix,
-                list(groups.tracking),
                 list(groups.all),
             )
             assert self.limits.max_running_instances is not None  # noqa: S101  (set above)
@@ -133,29 +134,32 @@ class LocalEngine(Engine):
         return self._running
 
     def check_spec(self, spec: JobSpec) -> Sequence[FieldViolation]:
+        """As in the contract."""
         return plan.violations(spec, self.capabilities)
 
     async def read_version(self) -> str:
+        """As in the contract."""
         return f"{platform.system()} {platform.release()}"
 
     async def create_job(self, name: str, spec: JobSpec, *, request_id: str = "") -> Job:
+        """As in the contract."""
         controller = self._controller
-        while (removal := self._removal(name)) is not None:
-            await asyncio.wait([removal])
-        if name in controller.jobs or name in self._creating:
+        await self._settled(name)
+        if name in controller.jobs:
             raise JobAlreadyExists(name)
         intent = plan.make_intent(name, spec, request_id, self.limits.default_start_timeout)
         what = plan.make_plan(spec, self._log_limit_bytes)
         data = spec.SerializeToString(deterministic=True)
-        self._creating.add(name)
-        written = controller.committer.submit(
+        written = self._creating[name] = controller.committer.submit(
             lambda: self._store.create(intent, what, data), lambda: self._store.forget(name)
         )
 
+        active = ActiveJob(intent)
+
         def accept(future: asyncio.Future[None]) -> None:
-            self._creating.discard(name)
+            del self._creating[name]
             if future.exception() is None:
-                controller.accept(ActiveJob(intent))
+                controller.accept(active)
 
         # By callback, so that a caller that gives up leaves a whole job behind.
         written.add_done_callback(accept)
@@ -163,15 +167,24 @@ class LocalEngine(Engine):
             await asyncio.shield(written)
         except OSError as exc:
             raise _unwritten(exc) from exc
-        job = controller.jobs[name]
-        return Job(name, job.status, job.uid, job.labels, request_id, job.spec_hash, spec)
+        return replace(active.job, spec=spec)
 
-    def _removal(self, name: str) -> "asyncio.Task[None] | None":
-        return self._controller.removals.get(name)
+    async def _settled(self, name: str) -> None:
+        """Wait for what is under way with a name: afterwards it is taken, or free."""
+        controller = self._controller
+        while True:
+            active = controller.active.get(name)
+            if active is not None and active.deleted:
+                await active.changed.wait()
+            elif before := self._creating.get(name) or controller.removals.get(name):
+                await asyncio.wait([before])
+            else:
+                return
 
     async def delete_job(
         self, name: str, *, uid: str = "", grace_seconds: float | None = None
     ) -> None:
+        """As in the contract."""
         job = self._find(name, uid)
         controller = self._controller
         active = controller.active.get(name)
@@ -186,6 +199,7 @@ class LocalEngine(Engine):
     async def cancel_job(
         self, name: str, *, uid: str = "", grace_seconds: float | None = None
     ) -> Status:
+        """As in the contract."""
         job = self._find(name, uid)
         controller = self._controller
         active = controller.active.get(name)
@@ -198,22 +212,25 @@ class LocalEngine(Engine):
         return active.status
 
     async def read_job(self, name: str) -> Job:
+        """As in the contract."""
         job = self._find(name)
         try:
             data = await asyncio.to_thread(self._store.read_spec, name)
         except FileNotFoundError:
             raise JobNotFound(name) from None
         spec = JobSpec.FromString(data)
-        job = self._find(name, job.uid)
-        return Job(name, job.status, job.uid, job.labels, job.request_id, job.spec_hash, spec)
+        return replace(self._find(name, job.uid), spec=spec)
 
     async def read_status(self, job: Job) -> Status:
+        """As in the contract."""
         return self._find(job.name).status
 
     async def list_jobs(self) -> Sequence[Job]:
+        """As in the contract."""
         return list(self._controller.jobs.values())
 
     async def watch(self) -> AsyncIterator[Event]:
+        """As in the contract."""
         controller = self._controller
         async for event in controller.feed.watch(lambda: list(controller.jobs.values())):
             yield event

@@ -3,10 +3,14 @@
 import asyncio
 from collections import deque
 from collections.abc import Iterable
+from typing import Final
 
 from engines.base import Job, Status
+from engines.local import record
 from engines.local.record import Attempt, Intent, Stop
 from engines.local.status import Progress, status
+
+_SHIM_SECONDS: Final = 5.0
 
 Key = tuple[int, int]
 """Instance and attempt."""
@@ -112,6 +116,19 @@ class ActiveJob:
         self.changed.set()
         self.changed = asyncio.Event()
         return self.status != before
+
+    def due(self, now: float) -> str | None:
+        """Why the job has to be stopped by now, None if it hasn't."""
+        if self.settled:
+            return record.SETTLED
+        if self.deadline is not None:
+            # While instances run, their shims see to the deadline themselves.
+            margin = _SHIM_SECONDS if self.running else 0.0
+            return record.DEADLINE if now >= self.deadline + margin else None
+        timeout = self.intent.start_timeout
+        if timeout is not None and self.progress.first_start is None:
+            return record.START_TIMEOUT if now >= self.intent.create_time + timeout else None
+        return None
 
     @property
     def deadline(self) -> float | None:

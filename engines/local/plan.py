@@ -1,21 +1,19 @@
 """Turns a job's spec into what the local engine does with it, or says why it can't."""
 
+import grp
 import os
+import pwd
 import time
 import uuid
 from collections.abc import Container, Sequence
 from dataclasses import dataclass
 
 from google.protobuf.duration_pb2 import Duration
+from jobengine.v1.job_pb2 import JobSpec
 
 from engines.base import Capability, spec_hash
 from engines.errors import FieldViolation
 from engines.local.record import Intent, Plan
-from jobengine.v1.job_pb2 import JobSpec
-
-if os.name == "posix":
-    import grp
-    import pwd
 
 _BASE_VARIABLES = ("PATH", "HOME", "USER", "LANG", "TZ", "TMPDIR")
 _DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -43,11 +41,8 @@ class Account:
 
 def violations(spec: JobSpec, capabilities: Container[Capability]) -> Sequence[FieldViolation]:
     """Say which fields of the spec the local engine can't honour."""
-    found = [
-        FieldViolation(f"spec.{name}", why)
-        for name, why in _REFUSED.items()
-        if (spec.HasField(name) if name == "engine_options" else getattr(spec, name))
-    ]
+    given = {field.name for field, _ in spec.ListFields()}
+    found = [FieldViolation(f"spec.{name}", why) for name, why in _REFUSED.items() if name in given]
     if not spec.command:
         found.append(FieldViolation("spec.command", "the local engine needs a command to run"))
     resources = (

@@ -1,10 +1,12 @@
 """The server's side of the launcher: keeps enough shims, and hands them attempts to run."""
 
 import asyncio
+import contextlib
 import json
 import os
 import subprocess
 import sys
+import threading
 from collections import deque
 from collections.abc import Callable
 from pathlib import Path
@@ -59,7 +61,7 @@ class Pool:
         """Start the launcher. OSError where that isn't possible."""
         self._restart = None
         queue, self._queue = os.pipe()
-        os.set_blocking(self._queue, False)  # noqa: FBT003
+        os.set_blocking(self._queue, False)
         path = [str(Path(entry or ".").resolve()) for entry in sys.path]
         settings = json.dumps(self._settings)
         log = os.open(
@@ -90,18 +92,22 @@ class Pool:
             os.close(queue)
             os.close(log)
         assert self._process.stdout is not None  # noqa: S101  (for the type checker)
-        os.set_blocking(self._process.stdout.fileno(), False)  # noqa: FBT003
+        os.set_blocking(self._process.stdout.fileno(), False)
         self._loop.add_reader(self._process.stdout.fileno(), self._read_reports)
         self._live = 0
         self._grow()
 
     async def close(self) -> None:
-        """End the launcher and the idle shims; those with a job go on."""
+        """End the idle shims, and the launcher once there are no others; those with a job go on."""
         if self._restart is not None:
             self._restart.cancel()
         process = self._disconnect()
-        if process is not None:
-            await asyncio.to_thread(_wait, process)
+        if process is None:
+            return
+        if not self._wanted:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                await asyncio.to_thread(process.wait, _STOP_SECONDS)
+        _reap_later(process)
 
     def submit(self, request: Request) -> None:
         """Hand an attempt to the next idle shim."""
@@ -170,7 +176,7 @@ class Pool:
         process = self._disconnect()
         _log.error("the launcher died and is started again", seconds=self._restart_seconds)
         if process is not None:
-            self._loop.run_in_executor(None, _wait, process)
+            _reap_later(process)
         self._restart = self._loop.call_later(self._restart_seconds, self._start_again)
         self._restart_seconds = min(self._restart_seconds * 2, _RESTART_MAX_SECONDS)
 
@@ -200,9 +206,7 @@ class Pool:
         return process
 
 
-def _wait(process: subprocess.Popen[bytes]) -> None:
-    try:
-        process.wait(_STOP_SECONDS)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()
+def _reap_later(process: subprocess.Popen[bytes]) -> None:
+    """Collect the launcher whenever it ends, which is when its last shim has."""
+    if process.poll() is None:
+        threading.Thread(target=process.wait, name="local-engine-reap", daemon=True).start()

@@ -4,7 +4,7 @@ The shim shares this module with the server, so it imports no protobuf and littl
 
     job             what was asked for; whole before the job counts as accepted
     stop            the server's decision that the job has to end
-    <i>.<a>         attempt a of instance i: a block for its start, a block for its end
+    <i>.<a>         attempt a of instance i: a block each for start, command and end
     <i>.<a>.log.*   its output, see `engines.local.log`
     <i>.<a>.work/   its working directory, unless the job names one
 
@@ -24,7 +24,9 @@ from typing import Any, Final, NamedTuple
 JOB: Final = "job"
 STOP: Final = "stop"
 START_BYTES: Final = 256
+COMMAND_BYTES: Final = 64
 END_BYTES: Final = 1024
+_END_OFFSET: Final = START_BYTES + COMMAND_BYTES
 _MESSAGE_CHARACTERS: Final = 300  # at most 6 bytes each as JSON has them
 
 # How an attempt ended.
@@ -100,6 +102,7 @@ class Attempt(NamedTuple):
     attempt: int
     start_time: float
     pid: int  # of the shim that looks after it
+    command_pid: int = 0  # of the job's own process; 0 while that isn't known
     end: End | None = None
 
 
@@ -143,8 +146,7 @@ class JobFile:
     @property
     def plan(self) -> Plan:
         """The shim's part."""
-        plan = Plan(*json.loads(self._body[self._intent : self._intent + self._plan]))
-        return plan._replace(user=tuple(plan.user)) if plan.user else plan
+        return Plan(*json.loads(self._body[self._intent : self._intent + self._plan]))
 
     @property
     def spec(self) -> bytes:
@@ -163,23 +165,37 @@ def _unblock(data: bytes) -> list[Any] | None:
 
 
 def encode_start(start_time: float, pid: int) -> bytes:
-    """An attempt's file as it is at its start, with room for the end."""
-    return _block((start_time, pid), START_BYTES) + b" " * (END_BYTES - 1) + b"\n"
+    """An attempt's file as it is at its start, with room for the rest."""
+    return _block((start_time, pid), START_BYTES).ljust(_END_OFFSET + END_BYTES)
+
+
+def write_command(fd: int, pid: int) -> None:
+    """Write the PID of the job's own process down. It dies with the machine: not synced."""
+    os.pwrite(fd, _block((pid,), COMMAND_BYTES), START_BYTES)
 
 
 def write_end(fd: int, end: End) -> None:
     """Write an attempt's end into its file, durably."""
     end = end._replace(message=end.message[:_MESSAGE_CHARACTERS])
-    os.pwrite(fd, _block(end, END_BYTES), START_BYTES)
+    os.pwrite(fd, _block(end, END_BYTES), _END_OFFSET)
     fsync(fd)
 
 
 def parse_attempt(instance: int, attempt: int, data: bytes) -> Attempt:
     """An attempt from its file's bytes; a torn start (another boot's) reads as lost."""
-    start, end = _unblock(data[:START_BYTES]), _unblock(data[START_BYTES:])
+    start = _unblock(data[:START_BYTES])
     if start is None:
-        return Attempt(instance, attempt, 0.0, 0, End(LOST, 0.0))
-    return Attempt(instance, attempt, *start, End(*end) if end else None)
+        return Attempt(instance, attempt, 0.0, 0, end=End(LOST, 0.0))
+    command = _unblock(data[START_BYTES:_END_OFFSET])
+    end = _unblock(data[_END_OFFSET:])
+    return Attempt(
+        instance,
+        attempt,
+        start_time=start[0],
+        pid=start[1],
+        command_pid=command[0] if command else 0,
+        end=End(*end) if end else None,
+    )
 
 
 def encode_stop(stop: Stop) -> bytes:

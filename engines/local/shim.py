@@ -11,11 +11,12 @@ import json
 import os
 import signal
 import time
+from types import FrameType
 from typing import Final, NamedTuple
 
 from engines.local import child, record, tree
 from engines.local.attempt import Supervisor
-from engines.local.cgroup import Group, Hierarchy
+from engines.local.cgroup import Group, Hierarchy, group_name
 from engines.local.log import LogWriter
 from engines.local.record import End, JobFile, Plan
 
@@ -23,6 +24,7 @@ REQUEST_BYTES: Final = 256
 RETIRE: Final = b"retire".ljust(REQUEST_BYTES)
 EVENTS: Final = "events"
 JOBS: Final = "jobs"
+_CLAIM_PAUSES: Final = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
 _RECORD_ATTEMPTS: Final = 120
 _RECORD_MAX_SECONDS: Final = 30.0
 
@@ -47,17 +49,19 @@ class Settings(NamedTuple):
     state_dir: str
     grace: float
     group_prefix: str
-    tracking: list[Hierarchy]
-    limiting: list[Hierarchy]
+    hierarchies: list[Hierarchy]
 
     def group(self, request: Request, plan: Plan) -> Group | None:
-        """The attempt's control group, None where there is none."""
-        limited = plan.cpu_millis or plan.memory_bytes
-        hierarchies = self.limiting if limited else self.tracking
-        if not hierarchies:
+        """The attempt's control group, None where it has no limits."""
+        if not (plan.cpu_millis or plan.memory_bytes):
             return None
         attempt = record.attempt_name(request.instance, request.attempt)
-        return Group(tuple(hierarchies), f"{self.group_prefix}-{request.uid}-{attempt}")
+        name = group_name(self.group_prefix, request.uid, attempt)
+        return Group(tuple(self.hierarchies), name)
+
+
+def wake(_number: int, _frame: FrameType | None) -> None:
+    """Handle a signal by nothing but the byte that goes through the wake-up pipe."""
 
 
 def serve(settings: Settings, queue: int) -> None:
@@ -69,7 +73,7 @@ def serve(settings: Settings, queue: int) -> None:
         os.set_blocking(fd, False)
     signal.set_wakeup_fd(wakeup_end, warn_on_full_buffer=False)
     for number in (signal.SIGTERM, signal.SIGCHLD):
-        signal.signal(number, lambda *_: None)
+        signal.signal(number, wake)
     while (message := os.read(queue, REQUEST_BYTES)) not in (b"", RETIRE):
         request = Request(*json.loads(message))
         try:
@@ -86,7 +90,7 @@ def _run(settings: Settings, request: Request, wakeup: int) -> None:
         return
     with contextlib.suppress(BlockingIOError):
         os.read(wakeup, 4096)
-    fd = _claim(request)
+    fd = _claim_patiently(request)
     if fd is None:
         return
     try:
@@ -95,11 +99,27 @@ def _run(settings: Settings, request: Request, wakeup: int) -> None:
         if os.path.exists(record.STOP):  # noqa: PTH110
             end = End(record.NEVER_RAN, time.time())
         else:
-            end = _supervise(settings, request, job.plan, wakeup)
+            end = _supervise(settings, request, job.plan, (fd, wakeup))
         _record(fd, end)
     finally:
         os.close(fd)
     _notify(settings, request)
+
+
+def _claim_patiently(request: Request) -> int | None:
+    """Claim the attempt as soon as the disk lets us; None if it isn't ours to run.
+
+    A job that is stopped meanwhile isn't. After a while others get their turn; the server
+    hands the attempt out again.
+    """
+    for pause in _CLAIM_PAUSES:
+        if os.path.exists(record.STOP):  # noqa: PTH110
+            return None
+        try:
+            return _claim(request)
+        except OSError:
+            time.sleep(pause)
+    return None
 
 
 def _claim(request: Request) -> int | None:
@@ -111,16 +131,20 @@ def _claim(request: Request) -> int | None:
         record.held(fd)
         os.write(fd, record.encode_start(time.time(), os.getpid()))
         os.link(temporary, name)
-    except FileExistsError:
+    except BaseException as exc:
         os.close(fd)
-        return None
+        if isinstance(exc, FileExistsError):
+            return None
+        raise
     finally:
         os.unlink(temporary)  # noqa: PTH108
+    # The link too must be durable before anything runs, or after a power cut it would run again.
     os.fsync(fd)
     return fd
 
 
-def _supervise(settings: Settings, request: Request, plan: Plan, wakeup: int) -> End:
+def _supervise(settings: Settings, request: Request, plan: Plan, fds: tuple[int, int]) -> End:
+    file, wakeup = fds
     name = record.attempt_name(request.instance, request.attempt)
     work = f"{name}.work"
     group = settings.group(request, plan)
@@ -133,6 +157,7 @@ def _supervise(settings: Settings, request: Request, plan: Plan, wakeup: int) ->
         if group is not None:
             group.create(plan.cpu_millis, plan.memory_bytes)
         command = child.start(plan, _environment(plan, request), work, group)
+        record.write_command(file, command.pid)
         _notify(settings, request)
         supervisor = Supervisor(command, log, group, wakeup)
         seconds = plan.timeout and max(started + plan.timeout - time.time(), 0.0)

@@ -56,11 +56,7 @@ class Store:
                 # Jobs of other users have to reach their working directories, no more.
                 Path(path).mkdir(mode=0o711, parents=True, exist_ok=True)
             self._lock = os.open(f"{self.path}/lock", os.O_CREAT | os.O_RDWR, 0o600)
-            if record.held(self._lock):
-                raise EngineFailed(
-                    f"another server uses {self.path}: stop it, or give this one a state "
-                    "directory of its own"
-                )
+            self._take_lock()
             with contextlib.suppress(FileExistsError):
                 os.mkfifo(f"{self.path}/{EVENTS}", 0o600)
             # Opened for writing as well, so that it never reads as ended.
@@ -72,6 +68,13 @@ class Store:
         except EngineFailed:
             self.close()
             raise
+
+    def _take_lock(self) -> None:
+        if record.held(self._lock):
+            raise EngineFailed(
+                f"another server uses {self.path}: stop it, or give this one a state directory "
+                "of its own"
+            )
 
     def close(self) -> None:
         """Give the directory back."""
@@ -91,11 +94,12 @@ class Store:
     def _read_job(self, name: str) -> StoredJob:
         path = f"{self._jobs}/{name}"
         intent = JobFile(record.read(f"{path}/{record.JOB}")).intent
-        attempts: list[Attempt] = []
         files = os.listdir(path)  # noqa: PTH208
-        for file in files:
-            if key := record.parse_attempt_name(file):
-                attempts.append(record.parse_attempt(*key, record.read(f"{path}/{file}")))
+        attempts = [
+            record.parse_attempt(*key, record.read(f"{path}/{file}"))
+            for file in files
+            if (key := record.parse_attempt_name(file))
+        ]
         stop = record.read_stop(path) if record.STOP in files else None
         return StoredJob(intent, attempts, stop, _DELETE in files)
 
@@ -123,7 +127,7 @@ class Store:
         os.mkdir(path, 0o711)  # noqa: PTH102
         try:
             job = self._write(f"{path}/{record.JOB}", record.encode_job(intent, plan, spec))
-            return [job, os.open(path, os.O_RDONLY)]
+            return [job, os.open(path, os.O_RDONLY)]  # the directory last, with the name in it
         except OSError:
             shutil.rmtree(path, ignore_errors=True)
             raise
@@ -189,7 +193,7 @@ class Store:
                 return None
             found = record.parse_attempt(*attempt[:2], record.read(path))
             if found.end is None or found.pid == 0:
-                self._kill(intent.uid, attempt, group)
+                self._kill(intent.uid, found, group)
                 end = End(record.LOST, time.time())
                 record.write_end(fd, end)
                 found = found._replace(end=end)
@@ -201,7 +205,8 @@ class Store:
         name = record.attempt_name(attempt.instance, attempt.attempt)
         if group is not None:
             group.kill()
-        tree.kill(lambda: tree.marked(uid, name))
+        leader = (attempt.command_pid, attempt.start_time)
+        tree.kill(lambda: tree.marked(uid, name) or (tree.led_by(*leader) if leader[0] else []))
         if group is not None:
             group.remove()
 
