@@ -1,0 +1,1 @@
+"""Faults: kills, freezes, cut connections, full disks, broken records, wrong requests."""
