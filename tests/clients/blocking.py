@@ -30,7 +30,7 @@ class _Blocking:
             result = method(*args, **kwargs)
             if inspect.isasyncgen(result):
                 return self._iterate(result)
-            return self._runner.run(result) if inspect.isawaitable(result) else result
+            return self._runner.run(result) if inspect.iscoroutine(result) else result
 
         return call
 
@@ -58,3 +58,7 @@ def first(iterator: Generator[Any]) -> Any:
     """The first of what a stream yields, which is then closed."""
     with closing(iterator):
         return next(iterator)
+
+
+NewClient = Callable[..., Client]
+"""The fixture `new_client`: an address, and the client's settings."""

@@ -3,8 +3,9 @@
 import asyncio
 import contextlib
 import threading
+from collections.abc import Coroutine
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 _CHUNK_BYTES = 64 * 1024
 
@@ -48,7 +49,7 @@ class Proxy:
         """Pass nothing on any more over the present connections, and leave them open."""
         self._call(self._fall_silent())
 
-    def _call(self, coroutine) -> None:
+    def _call(self, coroutine: Coroutine[Any, Any, None]) -> None:
         asyncio.run_coroutine_threadsafe(coroutine, self._loop).result(10)
 
     async def _listen(self) -> None:

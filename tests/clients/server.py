@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 JOBENGINE = Path(sys.executable).with_name("jobengine")
@@ -68,3 +69,7 @@ class Server:
             process.kill()
             process.wait()
             process.stdout.close()
+
+
+NewServer = Callable[..., Server]
+"""The fixture `new_server`: an engine's name, and options of `jobengine serve`."""

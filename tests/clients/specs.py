@@ -11,6 +11,6 @@ def fake(labels: dict[str, str] | None = None, **knobs: object) -> JobSpec:
     return JobSpec(command=["fake"], labels=labels, annotations=annotations)
 
 
-def endless(**knobs: object) -> JobSpec:
+def endless(labels: dict[str, str] | None = None, **knobs: object) -> JobSpec:
     """A job that runs until it is cancelled."""
-    return fake(run_for=3600, **knobs)
+    return fake(labels, run_for=3600, **knobs)

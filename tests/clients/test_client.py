@@ -5,6 +5,7 @@ from contextlib import closing
 
 import pytest
 from jobengine import (
+    Client,
     EngineHealth,
     JobReason,
     JobState,
@@ -18,7 +19,7 @@ from tests.clients.blocking import first
 from tests.clients.specs import PREFIX, endless, fake
 
 
-def test_create_and_read(client, name):
+def test_create_and_read(client: Client, name: str) -> None:
     job = client.create_job(fake(labels={"app": "web"}), name=name)
     assert (job.name, dict(job.labels)) == (name, {"app": "web"})
     read = client.read_job(name)
@@ -26,24 +27,24 @@ def test_create_and_read(client, name):
     assert list(read.spec.command) == ["fake"]
 
 
-def test_name_is_made_where_none_is_given(client):
+def test_name_is_made_where_none_is_given(client: Client) -> None:
     assert client.create_job(fake()).name != client.create_job(fake()).name
 
 
-def test_repeat_with_same_request_id_gives_same_job(client, name):
+def test_repeat_with_same_request_id_gives_same_job(client: Client, name: str) -> None:
     first_job = client.create_job(endless(), name=name, request_id="r-" + name)
     again = client.create_job(endless(), name=name, request_id="r-" + name)
     assert again.uid == first_job.uid
     client.delete_job(name)
 
 
-def test_validate_only_starts_nothing(client, name):
+def test_validate_only_starts_nothing(client: Client, name: str) -> None:
     client.create_job(fake(), name=name, validate_only=True)
     with pytest.raises(errors.JobNotFound):
         client.read_job(name)
 
 
-def test_status_fresh_and_from_memory(client, name):
+def test_status_fresh_and_from_memory(client: Client, name: str) -> None:
     client.create_job(endless(), name=name)
     for event in client.watch_status(name):
         if event.status.state == JobState.JOB_STATE_RUNNING:
@@ -53,7 +54,7 @@ def test_status_fresh_and_from_memory(client, name):
     client.delete_job(name)
 
 
-def test_cancel_then_wait(client, name):
+def test_cancel_then_wait(client: Client, name: str) -> None:
     client.create_job(endless(), name=name)
     client.cancel_job(name, grace_seconds=1.5)
     status = client.wait(name)
@@ -61,7 +62,7 @@ def test_cancel_then_wait(client, name):
     assert status.reason == JobReason.JOB_REASON_CANCELLED
 
 
-def test_delete_and_wait_until_gone(client, name):
+def test_delete_and_wait_until_gone(client: Client, name: str) -> None:
     client.create_job(endless(), name=name)
     client.delete_job(name, wait=True)
     with pytest.raises(errors.JobNotFound):
@@ -69,14 +70,14 @@ def test_delete_and_wait_until_gone(client, name):
     client.delete_job(name, allow_missing=True)
 
 
-def test_list_goes_through_all_pages(client, name):
+def test_list_goes_through_all_pages(client: Client, name: str) -> None:
     names = {f"{name}-{number}" for number in range(120)}
     for one in names:
         client.create_job(fake(labels={"test": name}), name=one)
     assert {job.name for job in client.list_jobs(f"test={name}")} == names
 
 
-def test_list_by_state(client, name):
+def test_list_by_state(client: Client, name: str) -> None:
     client.create_job(endless(), name=name)
     client.cancel_job(name)
     client.wait(name)
@@ -86,7 +87,7 @@ def test_list_by_state(client, name):
     assert name not in {job.name for job in succeeded}
 
 
-def test_watch_tells_each_change_once_and_ends(client, name):
+def test_watch_tells_each_change_once_and_ends(client: Client, name: str) -> None:
     client.create_job(fake(pending_for=0.2, run_for=0.2), name=name)
     events = list(client.watch_status(name))
     statuses = [event.status for event in events]
@@ -96,13 +97,13 @@ def test_watch_tells_each_change_once_and_ends(client, name):
     assert states[-1] == JobState.JOB_STATE_SUCCEEDED
 
 
-def test_watch_with_the_last_cursor_has_nothing_more_to_tell(client, name):
+def test_watch_with_the_last_cursor_has_nothing_more_to_tell(client: Client, name: str) -> None:
     client.create_job(fake(), name=name)
     *_, last = client.watch_status(name)
     assert list(client.watch_status(name, cursor=last.cursor)) == []
 
 
-def test_watch_tells_of_deletion(client, name):
+def test_watch_tells_of_deletion(client: Client, name: str) -> None:
     client.create_job(endless(), name=name)
     with closing(client.watch_status(name)) as events:
         next(events)
@@ -112,7 +113,7 @@ def test_watch_tells_of_deletion(client, name):
     assert last.status.reason == JobReason.JOB_REASON_DELETED
 
 
-def test_watch_jobs(client, name):
+def test_watch_jobs(client: Client, name: str) -> None:
     selector = f"test={name}"
     client.create_job(endless(labels={"test": name}), name=name)
     with closing(client.watch_jobs(selector)) as events:
@@ -128,13 +129,13 @@ def test_watch_jobs(client, name):
     assert not resumed.full
 
 
-def test_run_says_how_it_ended(client, name):
+def test_run_says_how_it_ended(client: Client, name: str) -> None:
     status = client.run(fake(exit_code=3), name=name)
     assert status.state == JobState.JOB_STATE_FAILED
     assert status.exit_code == 3
 
 
-def test_wait_has_a_deadline(client, name):
+def test_wait_has_a_deadline(client: Client, name: str) -> None:
     client.create_job(endless(), name=name)
     with pytest.raises(errors.DeadlineExceeded):
         client.wait(name, timeout_seconds=0.2)
@@ -142,7 +143,7 @@ def test_wait_has_a_deadline(client, name):
     client.delete_job(name)
 
 
-def test_logs(client, name):
+def test_logs(client: Client, name: str) -> None:
     client.run(fake(output="one\n!two\nthree"), name=name)
     chunks = list(client.logs(name))
     assert b"".join(chunk.data for chunk in chunks) == b"one\ntwo\nthree\n"
@@ -153,13 +154,13 @@ def test_logs(client, name):
     assert b"".join(chunk.data for chunk in rest) == b"two\nthree\n"
 
 
-def test_logs_follow_until_the_end(client, name):
+def test_logs_follow_until_the_end(client: Client, name: str) -> None:
     client.create_job(fake(output="one\ntwo", run_for=0.3), name=name)
     assert b"".join(c.data for c in client.logs(name, follow=True)) == b"one\ntwo\n"
     assert is_terminal(client.wait(name, timeout_seconds=10))
 
 
-def test_engine_and_health(client):
+def test_engine_and_health(client: Client) -> None:
     engine = client.read_engine()
     assert engine.name == "fake"
     assert engine.health == EngineHealth.ENGINE_HEALTH_OK
@@ -168,7 +169,7 @@ def test_engine_and_health(client):
     assert not client.check_health("no.such.Service")
 
 
-def test_knob_annotations_are_those_of_the_engine(client):
+def test_knob_annotations_are_those_of_the_engine(client: Client) -> None:
     with pytest.raises(errors.InvalidRequest) as caught:
         client.create_job(fake(no_such_knob=1))
     assert caught.value.violations[0].field == f"spec.annotations[{PREFIX}no-such-knob]"

@@ -3,12 +3,16 @@
 import itertools
 import shlex
 from contextlib import closing
+from pathlib import Path
 
 import pytest
 from jobengine import JobSpec, JobState, WatchEvent
 
+from tests.clients.blocking import NewClient
+from tests.clients.server import NewServer
 
-def waits_for(path) -> JobSpec:
+
+def waits_for(path: Path) -> JobSpec:
     """A job that writes a line, waits until the file is there, writes another and exits 3."""
     script = (
         f"echo before; while [ ! -e {shlex.quote(str(path))} ]; do sleep 0.05; done; "
@@ -18,7 +22,9 @@ def waits_for(path) -> JobSpec:
 
 
 @pytest.mark.parametrize("stop", ["kill", "terminate"])
-def test_streams_bridge_a_restart(new_client, new_server, tmp_path, name, stop):
+def test_streams_bridge_a_restart(
+    new_client: NewClient, new_server: NewServer, tmp_path: Path, name: str, stop: str
+) -> None:
     server = new_server("local")
     client = new_client(server.address)
     client.create_job(waits_for(tmp_path / "go"), name=name)
@@ -38,7 +44,9 @@ def test_streams_bridge_a_restart(new_client, new_server, tmp_path, name, stop):
     assert all(a.status != b.status for a, b in itertools.pairwise(seen))
 
 
-def test_watch_of_all_jobs_bridges_a_restart(new_client, new_server, tmp_path, name):
+def test_watch_of_all_jobs_bridges_a_restart(
+    new_client: NewClient, new_server: NewServer, tmp_path: Path, name: str
+) -> None:
     server = new_server("local")
     client = new_client(server.address)
     client.create_job(waits_for(tmp_path / "go"), name=name)
@@ -60,7 +68,9 @@ def test_watch_of_all_jobs_bridges_a_restart(new_client, new_server, tmp_path, n
     assert statuses[-1].exit_code == 3
 
 
-def test_create_repeated_after_a_crash_runs_once(new_client, new_server, tmp_path, name):
+def test_create_repeated_after_a_crash_runs_once(
+    new_client: NewClient, new_server: NewServer, tmp_path: Path, name: str
+) -> None:
     server = new_server("local")
     client = new_client(server.address)
     count = tmp_path / "count"

@@ -2,16 +2,19 @@
 
 import pickle
 import socket
+from collections.abc import Generator
 
 import grpc
 import pytest
-from jobengine import JobSpec, RetryPolicy, errors
+from jobengine import Client, JobSpec, RetryPolicy, errors
 
+from tests.clients.blocking import NewClient
+from tests.clients.server import Server
 from tests.clients.specs import endless, fake
 
 
 @pytest.fixture
-def closed_port() -> str:
+def closed_port() -> Generator[str]:
     """An address at which nobody listens."""
     with socket.socket() as holder:
         holder.bind(("127.0.0.1", 0))
@@ -19,7 +22,7 @@ def closed_port() -> str:
 
 
 @pytest.mark.parametrize("method", ["read_job", "read_status", "cancel_job", "delete_job", "wait"])
-def test_job_not_found(client, method):
+def test_job_not_found(client: Client, method: str) -> None:
     with pytest.raises(errors.JobNotFound, match="no-such-job") as caught:
         getattr(client, method)("no-such-job")
     assert caught.value.code is grpc.StatusCode.NOT_FOUND
@@ -27,25 +30,25 @@ def test_job_not_found(client, method):
 
 
 @pytest.mark.parametrize("method", ["watch_status", "logs"])
-def test_job_not_found_by_streams(client, method):
+def test_job_not_found_by_streams(client: Client, method: str) -> None:
     with pytest.raises(errors.JobNotFound):
         list(getattr(client, method)("no-such-job"))
 
 
-def test_name_is_taken(client, name):
+def test_name_is_taken(client: Client, name: str) -> None:
     client.create_job(fake(), name=name)
     with pytest.raises(errors.JobAlreadyExists):
         client.create_job(fake(), name=name)
 
 
-def test_every_wrong_field_is_named(client):
+def test_every_wrong_field_is_named(client: Client) -> None:
     with pytest.raises(errors.InvalidRequest) as caught:
         client.create_job(JobSpec(command=["x"], max_retries=-1), name="Not A Label")
     assert {v.field for v in caught.value.violations} == {"name", "spec.max_retries"}
     assert all(v.description for v in caught.value.violations)
 
 
-def test_uid_of_another_job(client, name):
+def test_uid_of_another_job(client: Client, name: str) -> None:
     client.create_job(endless(), name=name)
     for method in (client.cancel_job, client.delete_job):
         with pytest.raises(errors.UidMismatch):
@@ -53,7 +56,7 @@ def test_uid_of_another_job(client, name):
     client.delete_job(name)
 
 
-def test_foreign_cursor(client, name):
+def test_foreign_cursor(client: Client, name: str) -> None:
     client.create_job(fake(), name=name)
     with pytest.raises(errors.InvalidRequest) as caught:
         list(client.logs(name, cursor="not one of ours"))
@@ -61,25 +64,25 @@ def test_foreign_cursor(client, name):
     assert caught.value.violations[0].field == "cursor"
 
 
-def test_engine_that_fails(client, name):
+def test_engine_that_fails(client: Client, name: str) -> None:
     with pytest.raises(errors.EngineFailed, match="out of cheese"):
         client.create_job(fake(start_error="out of cheese"), name=name)
 
 
-def test_engine_that_hangs(client, name):
+def test_engine_that_hangs(client: Client, name: str) -> None:
     with pytest.raises(errors.DeadlineExceeded) as caught:
         client.create_job(fake(hang="create_job"), name=name)
     assert caught.value.reason == "ENGINE_TIMEOUT"
 
 
-def test_own_deadline(new_client, fake_server, name):
+def test_own_deadline(new_client: NewClient, fake_server: Server, name: str) -> None:
     client = new_client(fake_server.address, timeout_seconds=0.3)
     with pytest.raises(errors.DeadlineExceeded) as caught:
         client.create_job(fake(hang="create_job"), name=name)
     assert caught.value.reason == ""
 
 
-def test_engine_without_logs(new_client, plain_server, name):
+def test_engine_without_logs(new_client: NewClient, plain_server: Server, name: str) -> None:
     client = new_client(plain_server.address)
     client.create_job(JobSpec(command=["x"]), name=name)
     with pytest.raises(errors.Unsupported) as caught:
@@ -87,7 +90,7 @@ def test_engine_without_logs(new_client, plain_server, name):
     assert caught.value.metadata["capability"]
 
 
-def test_nobody_there(new_client, closed_port):
+def test_nobody_there(new_client: NewClient, closed_port: str) -> None:
     retry = RetryPolicy(retry_for_seconds=0.3)
     client = new_client(closed_port, retry=retry)
     with pytest.raises(errors.Unavailable) as caught:
@@ -97,7 +100,7 @@ def test_nobody_there(new_client, closed_port):
         list(client.watch_status("x"))
 
 
-def test_closed_client(new_client, fake_server):
+def test_closed_client(new_client: NewClient, fake_server: Server) -> None:
     client = new_client(fake_server.address)
     client.read_engine()
     client.close()
@@ -105,7 +108,7 @@ def test_closed_client(new_client, fake_server):
         client.read_engine()
 
 
-def test_errors_survive_pickling(client):
+def test_errors_survive_pickling(client: Client) -> None:
     with pytest.raises(errors.JobNotFound) as caught:
         client.read_job("no-such-job")
     copy = pickle.loads(pickle.dumps(caught.value))

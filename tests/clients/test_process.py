@@ -4,6 +4,7 @@ import asyncio
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
 from concurrent import futures
 from contextlib import closing
 
@@ -11,8 +12,10 @@ import grpc
 import pytest
 from jobengine import AsyncClient, Client, JobState, RetryPolicy, errors
 from jobengine.v1 import job_engine_pb2 as pb
-from jobengine.v1 import job_engine_pb2_grpc, job_pb2
+from jobengine.v1 import job_pb2
 
+from tests.clients.blocking import NewClient
+from tests.clients.server import Server
 from tests.clients.specs import endless
 
 FORKS = """
@@ -30,7 +33,7 @@ client.close()
 """
 
 
-def test_client_works_in_a_forked_child(fake_server):
+def test_client_works_in_a_forked_child(fake_server: Server) -> None:
     done = subprocess.run(
         [sys.executable, "-c", FORKS, fake_server.address],
         capture_output=True,
@@ -41,7 +44,7 @@ def test_client_works_in_a_forked_child(fake_server):
     assert done.returncode == 0, done.stderr
 
 
-def test_async_client_works_in_one_loop_after_another(fake_server):
+def test_async_client_works_in_one_loop_after_another(fake_server: Server) -> None:
     client = AsyncClient(fake_server.address)
 
     async def ask() -> str:
@@ -50,7 +53,7 @@ def test_async_client_works_in_one_loop_after_another(fake_server):
     assert asyncio.run(ask()) == asyncio.run(ask()) == "fake"
 
 
-def test_closing_ends_a_watch_in_another_thread(fake_server, name):
+def test_closing_ends_a_watch_in_another_thread(fake_server: Server, name: str) -> None:
     client = Client(fake_server.address)
     client.create_job(endless(), name=name)
     watching = threading.Event()
@@ -68,7 +71,7 @@ def test_closing_ends_a_watch_in_another_thread(fake_server, name):
             result.result(10)
 
 
-async def test_closing_ends_a_watch_in_another_task(fake_server, name):
+async def test_closing_ends_a_watch_in_another_task(fake_server: Server, name: str) -> None:
     client = AsyncClient(fake_server.address)
     await client.create_job(endless(), name=name)
     watching = asyncio.Event()
@@ -85,14 +88,26 @@ async def test_closing_ends_a_watch_in_another_task(fake_server, name):
         await asyncio.wait_for(task, 10)
 
 
-class Mute(job_engine_pb2_grpc.JobEngineServicer):
+class Mute:
     """A service gone wrong: its first watch says one thing, then nothing, not even heartbeats."""
 
     def __init__(self) -> None:
         self.cursors: list[str] = []
         self.left = threading.Event()
 
-    def WatchStatus(self, request, context):  # noqa: N802
+    def handler(self) -> grpc.GenericRpcHandler:
+        watch = grpc.unary_stream_rpc_method_handler(
+            self.watch_status,
+            request_deserializer=pb.WatchStatusRequest.FromString,
+            response_serializer=pb.WatchStatusResponse.SerializeToString,
+        )
+        return grpc.method_handlers_generic_handler(
+            "jobengine.v1.JobEngine", {"WatchStatus": watch}
+        )
+
+    def watch_status(
+        self, request: pb.WatchStatusRequest, context: grpc.ServicerContext
+    ) -> Iterator[pb.WatchStatusResponse]:
         self.cursors.append(request.cursor)
         first = len(self.cursors) == 1
         state = job_pb2.JOB_STATE_RUNNING if first else job_pb2.JOB_STATE_SUCCEEDED
@@ -107,11 +122,11 @@ class Mute(job_engine_pb2_grpc.JobEngineServicer):
             self.left.wait(30)
 
 
-def test_silence_is_noticed(new_client):
+def test_silence_is_noticed(new_client: NewClient) -> None:
     mute = Mute()
     with futures.ThreadPoolExecutor() as pool:
         server = grpc.server(pool)
-        job_engine_pb2_grpc.add_JobEngineServicer_to_server(mute, server)
+        server.add_generic_rpc_handlers((mute.handler(),))
         port = server.add_insecure_port("127.0.0.1:0")
         server.start()
         try:

@@ -1,29 +1,34 @@
 """Streams go on by themselves when the connection or the server fails under them."""
 
 import itertools
+from collections.abc import Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 
 import pytest
-from jobengine import JobReason, JobState, RetryPolicy, WatchEvent, errors
+from jobengine import JobReason, JobState, RetryPolicy, WatchEvent, WatchStatusResponse, errors
 
+from tests.clients.blocking import NewClient
 from tests.clients.proxy import Proxy
+from tests.clients.server import NewServer, Server
 from tests.clients.specs import endless, fake
 
 QUICK = RetryPolicy(heartbeat_seconds=1)
 
 
 @pytest.fixture
-def proxy(fake_server):
+def proxy(fake_server: Server) -> Generator[Proxy]:
     with Proxy(fake_server.address) as proxy:
         yield proxy
 
 
-def until_running(events):
+def until_running(events: Iterator[WatchStatusResponse]) -> WatchStatusResponse:
     return next(e for e in events if e.status.state == JobState.JOB_STATE_RUNNING)
 
 
-def test_watch_goes_on_after_a_cut(new_client, fake_server, proxy, name):
+def test_watch_goes_on_after_a_cut(
+    new_client: NewClient, fake_server: Server, proxy: Proxy, name: str
+) -> None:
     client = new_client(proxy.address)
     other = new_client(fake_server.address)
     other.create_job(endless(), name=name)
@@ -38,7 +43,9 @@ def test_watch_goes_on_after_a_cut(new_client, fake_server, proxy, name):
     assert all(a.status != b.status for a, b in itertools.pairwise(seen))
 
 
-def test_watch_of_all_jobs_goes_on_after_a_cut(new_client, fake_server, proxy, name):
+def test_watch_of_all_jobs_goes_on_after_a_cut(
+    new_client: NewClient, fake_server: Server, proxy: Proxy, name: str
+) -> None:
     client = new_client(proxy.address)
     other = new_client(fake_server.address)
     job = endless(labels={"test": name})
@@ -56,7 +63,9 @@ def test_watch_of_all_jobs_goes_on_after_a_cut(new_client, fake_server, proxy, n
     other.delete_job(f"{name}-2")
 
 
-def test_logs_have_no_gap_and_no_repeat_over_cuts(new_client, fake_server, proxy, name):
+def test_logs_have_no_gap_and_no_repeat_over_cuts(
+    new_client: NewClient, fake_server: Server, proxy: Proxy, name: str
+) -> None:
     client = new_client(proxy.address)
     lines = [f"line {number}" for number in range(200)]
     new_client(fake_server.address).create_job(fake(output="\n".join(lines), run_for=1), name=name)
@@ -69,7 +78,9 @@ def test_logs_have_no_gap_and_no_repeat_over_cuts(new_client, fake_server, proxy
     assert proxy.connections >= 3
 
 
-def test_dead_connection_is_noticed(new_client, fake_server, proxy, name):
+def test_dead_connection_is_noticed(
+    new_client: NewClient, fake_server: Server, proxy: Proxy, name: str
+) -> None:
     client = new_client(proxy.address, retry=QUICK)
     other = new_client(fake_server.address)
     other.create_job(endless(), name=name)
@@ -82,7 +93,9 @@ def test_dead_connection_is_noticed(new_client, fake_server, proxy, name):
     assert proxy.connections == 2
 
 
-def test_dead_connection_is_noticed_by_a_log_reader(new_client, fake_server, proxy, name):
+def test_dead_connection_is_noticed_by_a_log_reader(
+    new_client: NewClient, fake_server: Server, proxy: Proxy, name: str
+) -> None:
     options = [
         ("grpc.keepalive_time_ms", 1_000),
         ("grpc.keepalive_timeout_ms", 1_000),
@@ -100,7 +113,9 @@ def test_dead_connection_is_noticed_by_a_log_reader(new_client, fake_server, pro
 
 
 @pytest.mark.parametrize("stop", ["kill", "terminate"])
-def test_watch_of_a_job_that_the_restart_lost(new_client, new_server, name, stop):
+def test_watch_of_a_job_that_the_restart_lost(
+    new_client: NewClient, new_server: NewServer, name: str, stop: str
+) -> None:
     server = new_server("fake")
     client = new_client(server.address)
     client.create_job(endless(), name=name)
@@ -112,7 +127,9 @@ def test_watch_of_a_job_that_the_restart_lost(new_client, new_server, name, stop
             next(events)
 
 
-def test_watch_of_all_jobs_tells_what_the_restart_lost(new_client, new_server, name):
+def test_watch_of_all_jobs_tells_what_the_restart_lost(
+    new_client: NewClient, new_server: NewServer, name: str
+) -> None:
     server = new_server("fake")
     client = new_client(server.address)
     uid = client.create_job(endless(), name=name).uid
@@ -130,7 +147,9 @@ def test_watch_of_all_jobs_tells_what_the_restart_lost(new_client, new_server, n
         assert not synced.full
 
 
-def test_resuming_ends_with_the_last_error(new_client, new_server, name):
+def test_resuming_ends_with_the_last_error(
+    new_client: NewClient, new_server: NewServer, name: str
+) -> None:
     server = new_server("fake")
     client = new_client(server.address, retry=RetryPolicy(resume_for_seconds=0.5))
     client.create_job(endless(), name=name)
@@ -141,7 +160,9 @@ def test_resuming_ends_with_the_last_error(new_client, new_server, name):
             next(events)
 
 
-def test_calls_wait_for_a_server_that_restarts(new_client, new_server):
+def test_calls_wait_for_a_server_that_restarts(
+    new_client: NewClient, new_server: NewServer
+) -> None:
     server = new_server("fake")
     client = new_client(server.address, retry=RetryPolicy(retry_for_seconds=20))
     assert client.read_engine().name == "fake"
@@ -152,7 +173,9 @@ def test_calls_wait_for_a_server_that_restarts(new_client, new_server):
         starting.result()
 
 
-def test_delete_whose_answer_was_lost_finds_the_job_gone(new_client, new_server, name):
+def test_delete_whose_answer_was_lost_finds_the_job_gone(
+    new_client: NewClient, new_server: NewServer, name: str
+) -> None:
     server = new_server("fake")
     client = new_client(server.address, retry=RetryPolicy(retry_for_seconds=20))
     client.create_job(endless(), name=name)

@@ -1,0 +1,94 @@
+"""One story out of a watch of all jobs that was interrupted."""
+
+from jobengine import Job, JobReason, JobState, JobStatus, WatchEvent, WatchJobsResponse
+from jobengine._fold import JobsFold
+
+STATUS = WatchEvent.WATCH_EVENT_STATUS
+DELETED = WatchEvent.WATCH_EVENT_DELETED
+SYNCED = WatchEvent.WATCH_EVENT_SYNCED
+RUNNING = JobState.JOB_STATE_RUNNING
+SUCCEEDED = JobState.JOB_STATE_SUCCEEDED
+
+
+def job(name: str, state: "JobState.ValueType" = RUNNING, uid: str = "") -> Job:
+    return Job(name=name, uid=uid or f"uid-{name}", status=JobStatus(state=state))
+
+
+def status(of: Job, cursor: str = "") -> WatchJobsResponse:
+    return WatchJobsResponse(event=STATUS, job=of, cursor=cursor)
+
+
+def deleted(of: Job, cursor: str = "") -> WatchJobsResponse:
+    return WatchJobsResponse(event=DELETED, job=of, cursor=cursor)
+
+
+def synced(cursor: str, *, full: bool) -> WatchJobsResponse:
+    return WatchJobsResponse(event=SYNCED, cursor=cursor, full=full)
+
+
+def folded(fold: JobsFold, *messages: WatchJobsResponse) -> list[WatchJobsResponse]:
+    return [event for message in messages for event in fold.fold(message)]
+
+
+def interrupted_after(*jobs: Job) -> JobsFold:
+    fold = JobsFold("")
+    folded(fold, *(status(one) for one in jobs), synced("c1", full=True))
+    fold.begin()
+    return fold
+
+
+def test_first_list_is_told_as_it_is() -> None:
+    messages = [status(job("a")), status(job("b")), synced("c1", full=True)]
+    assert folded(JobsFold(""), *messages) == messages
+
+
+def test_heartbeat_moves_the_cursor_and_tells_nothing() -> None:
+    fold = JobsFold("")
+    folded(fold, synced("c1", full=True))
+    beat = WatchJobsResponse(event=WatchEvent.WATCH_EVENT_HEARTBEAT, cursor="c2")
+    assert folded(fold, beat) == []
+    assert fold.cursor == "c2"
+
+
+def test_cursor_within_a_list_is_not_resumed_from() -> None:
+    fold = JobsFold("before")
+    folded(fold, status(job("a"), cursor="midst"))
+    assert fold.cursor == "before"
+
+
+def test_unchanged_jobs_are_not_told_again() -> None:
+    fold = interrupted_after(job("a"), job("b"))
+    again = [status(job("a")), status(job("b", SUCCEEDED)), synced("c2", full=True)]
+    assert folded(fold, *again) == [status(job("b", SUCCEEDED)), synced("c2", full=False)]
+
+
+def test_job_that_vanished_is_lost() -> None:
+    fold = interrupted_after(job("a"), job("b"))
+    gone, sync = folded(fold, status(job("b")), synced("c2", full=True))
+    assert (gone.event, gone.job.name, gone.job.uid) == (DELETED, "a", "uid-a")
+    assert gone.job.status.state == JobState.JOB_STATE_LOST
+    assert gone.job.status.reason == JobReason.JOB_REASON_DELETED
+    assert sync.event == SYNCED
+
+
+def test_job_that_vanished_after_its_end_keeps_its_end() -> None:
+    fold = interrupted_after(job("a", SUCCEEDED))
+    gone, _ = folded(fold, synced("c2", full=True))
+    assert gone == deleted(job("a", SUCCEEDED))
+
+
+def test_nothing_vanished_where_only_changes_were_sent() -> None:
+    fold = interrupted_after(job("a"), job("b"))
+    assert folded(fold, synced("c2", full=False)) == [synced("c2", full=False)]
+
+
+def test_job_made_anew_ends_the_one_before() -> None:
+    fold = interrupted_after(job("a", uid="1"))
+    gone, new = folded(fold, status(job("a", uid="2")))
+    assert (gone.event, gone.job.uid) == (DELETED, "1")
+    assert new == status(job("a", uid="2"))
+    assert folded(fold, deleted(job("a", uid="1"))) == []
+
+
+def test_deletion_of_a_job_from_before_the_cursor_is_told() -> None:
+    assert folded(JobsFold("c1"), deleted(job("a"))) == [deleted(job("a"))]
