@@ -1,8 +1,10 @@
 """Every engine through the conformance suite, directly and through a real server."""
 
+import contextlib
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 
+import psutil
 import pytest
 from jobengine.v1.job_pb2 import JobSpec
 
@@ -149,19 +151,30 @@ class LocalWorkload(ShellWorkload):
         return self.succeeds()
 
 
+def _kill_processes_in(directory: Path) -> None:
+    """End what a broken engine leaves behind: jobs run in directories of their own."""
+    for process in psutil.process_iter(["cwd"]):
+        if directory in Path(process.info["cwd"] or "/").parents:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.kill()
+
+
 class Local:
     @pytest.fixture
     async def served(self, tmp_path: Path) -> AsyncIterator[Engine]:
         """The engine; jobs outlive it, so what the test left running is deleted by another."""
         state_dir = tmp_path / "state"
         yield JobManager("local", state_dir=state_dir, max_running=LOCAL_PLACES)
-        async with (
-            JobManager("local", state_dir=state_dir) as engine,
-            watching(engine, DEADLINE_SECONDS) as watched,
-        ):
-            for job in await engine.list_jobs():
-                await engine.delete_job(job.name, grace_seconds=0)
-                await watched.removal_of(job)
+        try:
+            async with (
+                JobManager("local", state_dir=state_dir) as engine,
+                watching(engine, DEADLINE_SECONDS) as watched,
+            ):
+                for job in await engine.list_jobs():
+                    await engine.delete_job(job.name, grace_seconds=0)
+                    await watched.removal_of(job)
+        finally:
+            _kill_processes_in(tmp_path)
 
     @pytest.fixture
     def workload(self, tmp_path: Path) -> Workload:
