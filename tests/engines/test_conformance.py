@@ -10,7 +10,7 @@ from jobengine.v1.job_pb2 import JobSpec
 
 from engines.base import Capability, Engine
 from engines.config import JobManager
-from engines.errors import JobAlreadyExists
+from engines.errors import JobAlreadyExists, JobNotFound
 from engines.memory.knobs import PREFIX
 from engines.testing import EngineConformance, ShellWorkload
 from engines.workload import Workload, watching
@@ -153,9 +153,9 @@ class LocalWorkload(ShellWorkload):
 
 def _kill_processes_in(directory: Path) -> None:
     """End what a broken engine leaves behind: jobs run in directories of their own."""
-    for process in psutil.process_iter(["cwd"]):
-        if directory in Path(process.info["cwd"] or "/").parents:
-            with contextlib.suppress(psutil.NoSuchProcess):
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error, OSError):
+            if directory in Path(process.cwd()).parents:
                 process.kill()
 
 
@@ -171,8 +171,9 @@ class Local:
                 watching(engine, DEADLINE_SECONDS) as watched,
             ):
                 for job in await engine.list_jobs():
-                    await engine.delete_job(job.name, grace_seconds=0)
-                    await watched.removal_of(job)
+                    with contextlib.suppress(JobNotFound):
+                        await engine.delete_job(job.name, grace_seconds=0)
+                        await watched.removal_of(job)
         finally:
             _kill_processes_in(tmp_path)
 
