@@ -7,7 +7,7 @@ import pytest
 from google.protobuf.duration_pb2 import Duration
 from jobengine.v1.job_pb2 import JobSpec
 
-from engines.base import Reason, State
+from engines.base import LogStream, Reason, State
 from engines.errors import JobNotFound, UidMismatch
 from tests.engines.local.place import Place, Server, processes_of, shell
 
@@ -34,7 +34,7 @@ async def test_cancel_lets_the_command_clean_up(server: Server, place: Place) ->
     await server.engine.cancel_job("job", grace_seconds=15)
     status = await server.watched.end_of(job)
     assert (status.state, status.reason) == (State.CANCELLED, Reason.CANCELLED)
-    assert await server.output() == b"bye\n"
+    assert await server.output(stream=LogStream.STDOUT) == b"bye\n"
 
 
 async def test_cancel_kills_what_ignores_it_and_what_has_hidden(
