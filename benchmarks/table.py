@@ -47,7 +47,7 @@ def show(figures: Sequence[Figure], failures: Sequence[str]) -> None:
             _text(figure.measure, figure.unit),
             reference.name if reference else "-",
             _text(reference.measure, figure.unit) if reference else "-",
-            f"{figure.ratio:.2f}" if figure.ratio is not None else "-",
+            f"{figure.ratio:.3g}" if figure.ratio is not None else "-",
             _bound(figure.target, figure.unit) if figure.target else "-",
             {True: "yes", False: "NO", None: "-"}[figure.met],
         )

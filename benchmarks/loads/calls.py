@@ -9,12 +9,11 @@ from contextlib import AsyncExitStack
 from typing import Any
 
 import grpc
-import psutil
 import uvloop
 from jobengine.v1.job_engine_pb2 import ListJobsRequest, ReadStatusRequest
 
 from benchmarks.figures import percentile
-from benchmarks.loads import answer, arguments
+from benchmarks.loads import answer, arguments, cpu_seconds
 
 WARM_UP_SECONDS = 0.3
 CALL_SECONDS = 30.0
@@ -66,7 +65,6 @@ async def main(
 ) -> None:
     """Call for so many seconds, or once for each name where none are given."""
     requests = requests_of(method, job_names(names))
-    server = psutil.Process(pid)
     async with AsyncExitStack() as stack:
         calls: list[Call] = []
         for _ in range(connections):
@@ -80,15 +78,14 @@ async def main(
         if seconds is not None:
             end = time.perf_counter() + WARM_UP_SECONDS
             await asyncio.gather(*(call_until(call, requests, end, []) for call in calls))
-            began, cpu = time.perf_counter(), server.cpu_times()
+            began, cpu = time.perf_counter(), cpu_seconds(pid)
             end = began + seconds
             await asyncio.gather(*(call_until(call, requests, end, took) for call in calls))
         else:
-            began, cpu = time.perf_counter(), server.cpu_times()
+            began, cpu = time.perf_counter(), cpu_seconds(pid)
             once = itertools.islice(requests, names)
             await asyncio.gather(*(call_each(call, once, took) for call in calls))
-        elapsed, after = time.perf_counter() - began, server.cpu_times()
-    busy = after.user + after.system - cpu.user - cpu.system
+        elapsed, busy = time.perf_counter() - began, cpu_seconds(pid) - cpu
     answer(
         calls=len(took),
         per_second=len(took) / elapsed,

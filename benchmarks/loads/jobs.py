@@ -8,7 +8,7 @@ from contextlib import aclosing
 import uvloop
 from jobengine import AsyncClient, JobSpec, JobState, WatchEvent, is_terminal
 
-from benchmarks.loads import answer, arguments
+from benchmarks.loads import answer, arguments, cpu_seconds
 
 DEADLINE_SECONDS = 300.0
 
@@ -27,21 +27,21 @@ async def follow(client: AsyncClient, run: str, left: int, places: asyncio.Semap
                 return
 
 
-async def main(*, address: str, count: int, outstanding: int) -> None:
+async def main(*, address: str, pid: int, count: int, outstanding: int) -> None:
     """Create the jobs, never more of them unfinished than `outstanding`."""
     run = uuid.uuid4().hex
     places = asyncio.Semaphore(outstanding)
     async with AsyncClient(address) as client, asyncio.timeout(DEADLINE_SECONDS):
         await client.read_engine()
-        began = time.perf_counter()
+        began, cpu = time.perf_counter(), cpu_seconds(pid)
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(follow(client, run, count, places))
             for _ in range(count):
                 await places.acquire()
                 spec = JobSpec(command=["true"], labels={"run": run})
                 tasks.create_task(client.create_job(spec))
-        elapsed = time.perf_counter() - began
-    answer(per_second=count / elapsed)
+        elapsed, busy = time.perf_counter() - began, cpu_seconds(pid) - cpu
+    answer(per_second=count / elapsed, cpu_seconds=busy / count)
 
 
 if __name__ == "__main__":
