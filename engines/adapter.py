@@ -18,8 +18,6 @@ from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import Self, TypeVar, cast
 
-from jobengine.v1.job_pb2 import JobSpec
-
 from engines.base import Capability, Changed, Engine, Event, Job, Removed, Status, spec_hash
 from engines.counts import deleted_status, next_status
 from engines.errors import (
@@ -36,6 +34,7 @@ from engines.features import SPEC_CAPABILITIES, unsupported_fields
 from engines.feed import Feed
 from engines.plain import PlainCalls
 from engines.threads import PATIENCE_SECONDS, TooManyCalls
+from jobengine.v1.job_pb2 import JobSpec
 
 CALL_TIMEOUT_SECONDS = 30.0
 POLL_INTERVAL_SECONDS = 0.2
@@ -76,7 +75,7 @@ class PlainEngine(Engine):
 
     def __init__(self, plain: object) -> None:
         self._calls = PlainCalls(plain)
-        self.name = str(getattr(plain, "name", type(plain).__name__))  # type: ignore[misc]  # pyright: ignore[reportAttributeAccessIssue]
+        self.name = str(getattr(plain, "name", type(plain).__name__))
         declared: Iterable[Capability] | None = getattr(plain, "capabilities", None)
         if declared is not None:
             self.capabilities = frozenset(declared) & SPEC_CAPABILITIES

@@ -13,7 +13,7 @@ import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import ClassVar, Self
+from typing import Self
 
 from engines.errors import CapabilityMissing, FieldViolation
 from jobengine.v1 import job_engine_pb2, job_pb2
@@ -220,7 +220,7 @@ class Engine(abc.ABC):
     An engine owns only the jobs it made: any other it treats as missing.
     """
 
-    name: ClassVar[str]
+    name: str
     """What operators call this engine."""
 
     capabilities: frozenset[Capability] = frozenset()
@@ -253,7 +253,8 @@ class Engine(abc.ABC):
         for. Once the method has returned, the job shows in `read_job` and in `watch`.
 
         Raises:
-            JobAlreadyExists: the name is taken; nothing was started.
+            JobAlreadyExists: the name is taken; nothing was started, and `read_job` finds the
+                job that has it.
             InvalidSpec: the engine can't do this; nothing was started.
             LimitReached: no more jobs fit.
         """
@@ -297,7 +298,6 @@ class Engine(abc.ABC):
 
         Pure and quick; called before `create_job`.
         """
-        del spec
         return ()
 
     async def read_version(self) -> str:

@@ -3,10 +3,9 @@
 from dataclasses import replace
 from typing import Final
 
-from jobengine.v1.job_pb2 import JobSpec
-
 from engines.base import Reason, State, Status
 from engines.errors import EngineFailed
+from jobengine.v1.job_pb2 import JobSpec
 
 MAX_COUNT: Final = 2**31 - 1
 """What the counts' type on the wire holds."""

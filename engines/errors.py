@@ -29,7 +29,8 @@ class JobAlreadyExists(EngineError):
 
     def __init__(self, name: str) -> None:
         super().__init__(
-            f"there is a job {name!r} already, of another request: choose another name, or delete it first"
+            f"there is a job {name!r} already, of another request: "
+            "choose another name, or delete it first"
         )
         self.name = name
 

@@ -2,10 +2,9 @@
 
 from collections.abc import Callable, Collection, Mapping
 
-from jobengine.v1.job_pb2 import JobSpec
-
 from engines.base import Capability
 from engines.errors import FieldViolation
+from jobengine.v1.job_pb2 import JobSpec
 
 FIELDS: Mapping[str, tuple[Capability, Callable[[JobSpec], object]]] = {
     "spec.image": (Capability.IMAGES, lambda spec: spec.image),

@@ -4,11 +4,10 @@ import inspect
 from collections.abc import Callable, Coroutine
 from typing import NoReturn, Protocol, cast
 
-from jobengine.v1.job_pb2 import JobSpec
-
 from engines.base import Job
 from engines.errors import CapabilityMissing, EngineError, EngineFailed, JobNotFound
 from engines.threads import Threads
+from jobengine.v1.job_pb2 import JobSpec
 
 METHODS = ("create_job", "delete_job", "read_job", "read_status")
 

@@ -18,8 +18,6 @@ Tests of what the engine doesn't declare in its capabilities are skipped. Needs 
 `pytest.register_assert_rewrite("engines.testing")`.
 """
 
-# ruff: noqa: D102 - the tests' names say what they show
-
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -29,7 +27,6 @@ from uuid import uuid4
 import pytest
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.struct_pb2 import Struct
-from jobengine.v1.job_pb2 import EmptyDirectory, JobSpec, Mount, Resources, SecretReference
 
 from engines.base import (
     Capability,
@@ -54,6 +51,7 @@ from engines.errors import (
 )
 from engines.features import FIELDS
 from engines.workload import ShellWorkload, Watched, Workload, watching
+from jobengine.v1.job_pb2 import EmptyDirectory, JobSpec, Mount, Resources, SecretReference
 
 __all__ = ["EngineConformance", "ShellWorkload", "Watched", "Workload", "needs", "watching"]
 

@@ -8,9 +8,8 @@ from collections.abc import AsyncGenerator, Callable, Sequence
 from pathlib import Path
 from uuid import uuid4
 
-from jobengine.v1.job_pb2 import JobSpec
-
 from engines.base import Changed, Contact, Engine, Event, Job, Removed, Snapshot, State, Status
+from jobengine.v1.job_pb2 import JobSpec
 
 
 class Workload(abc.ABC):

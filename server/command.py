@@ -164,8 +164,8 @@ def serve(  # noqa: PLR0913  (each is an option of the command line)
     stops.
     """
     del config
-    from server.config import Config, check_listen  # noqa: PLC0415  (quick --help)
-    from server.log import configure_logs  # noqa: PLC0415
+    from server.config import Config, check_listen
+    from server.log import configure_logs
 
     if log_level.upper() not in ("DEBUG", "INFO", "WARNING", "ERROR"):
         _fail(f"--log-level {log_level!r}: use DEBUG, INFO, WARNING or ERROR")
@@ -200,10 +200,10 @@ def serve(  # noqa: PLR0913  (each is an option of the command line)
 
 
 def _run(engine_name: str, settings: Mapping[str, Any], config: "Config") -> None:
-    import uvloop  # noqa: PLC0415
+    import uvloop
 
-    from engines.config import InvalidEngine, JobManager  # noqa: PLC0415
-    from engines.errors import EngineError  # noqa: PLC0415
+    from engines.config import InvalidEngine, JobManager
+    from engines.errors import EngineError
 
     try:
         engine = JobManager(engine_name, **settings)
@@ -217,8 +217,8 @@ def _run(engine_name: str, settings: Mapping[str, Any], config: "Config") -> Non
 
 
 async def _serve(engine: "Engine", config: "Config") -> None:
-    from server import __version__  # noqa: PLC0415
-    from server.app import Server  # noqa: PLC0415
+    from server import __version__
+    from server.app import Server
 
     told_to_stop = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -248,7 +248,7 @@ def _stop(told_to_stop: asyncio.Event) -> None:
 
 def engines() -> None:
     """List the engines that `serve --engine` knows, and whether each can be used here."""
-    from engines.config import known_engines  # noqa: PLC0415
+    from engines.config import known_engines
 
     for engine in known_engines():
         typer.echo(f"{engine.name:12} {engine.problem or engine.description}")

@@ -4,9 +4,8 @@ import dataclasses
 import hashlib
 import time
 
-from jobengine.v1 import job_engine_pb2 as api
-
 from engines.base import Job, Reason, State, Status
+from jobengine.v1 import job_engine_pb2 as api
 from server.broadcast import Broadcast
 from server.messages import status_message
 

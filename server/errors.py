@@ -7,10 +7,10 @@ import grpc
 from google.protobuf import any_pb2, duration_pb2
 from google.protobuf.message import Message
 from google.rpc import error_details_pb2, status_pb2
-from jobengine.v1 import error_reason_pb2 as reasons
 
 from engines import errors as engine_errors
 from engines.errors import EngineError, FieldViolation
+from jobengine.v1 import error_reason_pb2 as reasons
 
 DOMAIN = "jobengine"
 

@@ -2,9 +2,9 @@
 
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
-from jobengine.v1 import job_engine_pb2, job_pb2
 
 from engines.base import Job, LogChunk, Status
+from jobengine.v1 import job_engine_pb2, job_pb2
 
 
 def timestamp(seconds: float | None) -> Timestamp | None:

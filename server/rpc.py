@@ -10,9 +10,9 @@ from google.protobuf import message_factory
 from google.protobuf.descriptor import MethodDescriptor
 from google.protobuf.message import DecodeError, Message
 from grpc_reflection.v1alpha import reflection, reflection_pb2
-from jobengine.v1 import job_engine_pb2
 
 from engines.errors import EngineError, EngineFailed, FieldViolation
+from jobengine.v1 import job_engine_pb2
 from server.errors import InvalidRequest, RequestError, to_status
 from server.service import Service
 

@@ -9,8 +9,6 @@ import time
 from collections.abc import AsyncGenerator, AsyncIterator, Generator, Sequence
 
 import structlog
-from jobengine.v1 import job_engine_pb2 as api
-from jobengine.v1 import job_pb2
 
 import server
 from engines.base import Capability, Engine, Job, LogQuery, LogStream, spec_hash
@@ -23,6 +21,8 @@ from engines.errors import (
     JobAlreadyExists,
     JobNotFound,
 )
+from jobengine.v1 import job_engine_pb2 as api
+from jobengine.v1 import job_pb2
 from server import validation, watching
 from server.config import Config
 from server.entry import Entry

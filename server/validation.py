@@ -6,10 +6,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.message import Message
 from google.protobuf.unknown_fields import UnknownFieldSet
-from jobengine.v1 import job_engine_pb2 as api
-from jobengine.v1 import job_pb2
 
 from engines.errors import FieldViolation
+from jobengine.v1 import job_engine_pb2 as api
+from jobengine.v1 import job_pb2
 from server.selector import Selector, parse_selector
 
 Violations = Iterator[FieldViolation]

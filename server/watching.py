@@ -3,9 +3,8 @@
 import asyncio
 from collections.abc import AsyncIterator, Iterator
 
-from jobengine.v1 import job_engine_pb2 as api
-
 from engines.base import Job, LogChunk
+from jobengine.v1 import job_engine_pb2 as api
 from server.entry import Entry
 from server.errors import ServerStopping
 from server.messages import job_message

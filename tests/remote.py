@@ -9,9 +9,6 @@ import grpc
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
 from google.rpc import error_details_pb2, status_pb2
-from jobengine.v1 import job_engine_pb2 as api
-from jobengine.v1 import job_pb2
-from jobengine.v1.job_engine_pb2_grpc import JobEngineStub
 
 from engines.base import (
     Capability,
@@ -44,6 +41,9 @@ from engines.errors import (
     LimitReached,
     UidMismatch,
 )
+from jobengine.v1 import job_engine_pb2 as api
+from jobengine.v1 import job_pb2
+from jobengine.v1.job_engine_pb2_grpc import JobEngineStub
 
 if TYPE_CHECKING:
     from jobengine.v1.job_engine_pb2_grpc import JobEngineAsyncStub

@@ -9,7 +9,7 @@ from dataclasses import replace
 from hashlib import blake2b
 from pathlib import Path
 from types import TracebackType
-from typing import ClassVar, Final, Self
+from typing import Final, Self
 
 from jobengine.v1.job_pb2 import JobSpec
 
@@ -65,7 +65,7 @@ class LocalEngine(Engine):
     first. `grace_seconds` is what a job gets to end by itself where a caller says nothing.
     """
 
-    name: ClassVar[str] = "local"
+    name = "local"
 
     def __init__(
         self,

@@ -7,9 +7,6 @@ import uuid
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field, replace
 from types import TracebackType
-from typing import ClassVar
-
-from jobengine.v1.job_pb2 import JobSpec
 
 from engines.base import (
     Capability,
@@ -36,6 +33,7 @@ from engines.errors import (
 from engines.feed import Feed
 from engines.memory.job import FakeJob
 from engines.memory.knobs import Knobs, knob_violations, read_knobs
+from jobengine.v1.job_pb2 import JobSpec
 
 
 @dataclass(slots=True, eq=False)
@@ -55,7 +53,7 @@ class MemoryEngine(Engine):
     say: see `engines.memory.knobs.Knobs`. Leaving the engine stops all jobs where they are.
     """
 
-    name: ClassVar[str] = "fake"
+    name = "fake"
     capabilities = frozenset(Capability) - {Capability.DURABLE}
 
     def __init__(self) -> None:

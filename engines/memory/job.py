@@ -8,11 +8,11 @@ from dataclasses import dataclass, replace
 from typing import Literal, cast
 
 from google.protobuf.duration_pb2 import Duration
-from jobengine.v1.job_pb2 import JobSpec
 
 from engines.base import Job, LogChunk, LogQuery, LogStream, Reason, State, Status
 from engines.errors import InvalidToken
 from engines.memory.knobs import Knobs
+from jobengine.v1.job_pb2 import JobSpec
 
 
 @dataclass(frozen=True, slots=True)

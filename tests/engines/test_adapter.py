@@ -12,7 +12,6 @@ from typing import Any
 
 import pytest
 from google.protobuf.duration_pb2 import Duration
-from jobengine.v1.job_pb2 import JobSpec
 
 from engines import threads
 from engines.adapter import PlainEngine
@@ -29,6 +28,7 @@ from engines.errors import (
     UidMismatch,
 )
 from engines.workload import watching
+from jobengine.v1.job_pb2 import JobSpec
 from server.app import Server
 from server.config import Config
 from tests.engines import plain_class

@@ -4,8 +4,6 @@ import enum
 
 import pytest
 from google.protobuf.duration_pb2 import Duration
-from jobengine.v1 import job_engine_pb2, job_pb2
-from jobengine.v1.job_pb2 import JobSpec
 
 from engines.base import (
     Capability,
@@ -20,6 +18,8 @@ from engines.base import (
     spec_hash,
 )
 from engines.errors import CapabilityMissing, JobNotFound
+from jobengine.v1 import job_engine_pb2, job_pb2
+from jobengine.v1.job_pb2 import JobSpec
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import psutil
 import pytest
-from jobengine.v1.job_pb2 import JobSpec
 
 from engines.base import Capability, Engine
 from engines.config import JobManager
@@ -14,6 +13,7 @@ from engines.errors import JobAlreadyExists, JobNotFound
 from engines.memory.knobs import PREFIX
 from engines.testing import EngineConformance, ShellWorkload
 from engines.workload import Workload, watching
+from jobengine.v1.job_pb2 import JobSpec
 from server.app import Server
 from server.config import Config
 from tests.engines import plain_class

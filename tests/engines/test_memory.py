@@ -5,7 +5,6 @@ from collections.abc import AsyncIterator
 
 import pytest
 from google.protobuf.duration_pb2 import Duration
-from jobengine.v1.job_pb2 import JobSpec
 
 from engines import feed
 from engines.base import Changed, Contact, Job, LogQuery, LogStream, Removed, Snapshot, State
@@ -19,6 +18,7 @@ from engines.errors import (
 from engines.memory import MemoryEngine
 from engines.memory.knobs import METHODS, PREFIX
 from engines.workload import watching
+from jobengine.v1.job_pb2 import JobSpec
 
 DEADLINE_SECONDS = 20.0
 

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 
 import grpc
 import pytest
-from jobengine.v1 import job_engine_pb2_grpc
 
 from engines.base import Engine
 from engines.memory import MemoryEngine
+from jobengine.v1 import job_engine_pb2_grpc
 from server.app import Server
 from server.config import Config
 

@@ -2,18 +2,16 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from typing import ClassVar
-
-from jobengine.v1.job_pb2 import JobSpec
 
 from engines.base import Engine, Event, Job, Status
 from engines.errors import JobNotFound
+from jobengine.v1.job_pb2 import JobSpec
 
 
 class ScriptedEngine(Engine):
     """Yields the events, and raises the exceptions, that are put into `script`."""
 
-    name: ClassVar[str] = "scripted"
+    name = "scripted"
 
     def __init__(self) -> None:
         self.script: asyncio.Queue[Event | Exception] = asyncio.Queue()

@@ -5,10 +5,10 @@ import inspect
 import grpc
 import pytest
 from google.rpc import error_details_pb2, status_pb2
-from jobengine.v1 import error_reason_pb2
 
 from engines import errors as engine_errors
 from engines.errors import EngineError, FieldViolation
+from jobengine.v1 import error_reason_pb2
 from server.errors import InvalidRequest, RequestError, ServerStopping, TooManyStreams, to_status
 
 VIOLATION = FieldViolation("spec.image", "no")

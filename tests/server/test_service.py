@@ -10,11 +10,11 @@ from google.rpc import error_details_pb2
 from grpc_status import rpc_status
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from jobengine.v1 import job_engine_pb2 as api
-from jobengine.v1 import job_pb2
 
 from engines.base import Changed, Job, Snapshot, State, Status
 from engines.memory import MemoryEngine
+from jobengine.v1 import job_engine_pb2 as api
+from jobengine.v1 import job_pb2
 from server import rpc
 from tests.server.conftest import Running, Start
 from tests.server.scripted import ScriptedEngine

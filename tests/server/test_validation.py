@@ -3,9 +3,9 @@
 from collections.abc import Callable
 
 import pytest
+
 from jobengine.v1 import job_engine_pb2 as api
 from jobengine.v1 import job_pb2
-
 from server import validation
 
 LIMIT = 1024 * 1024

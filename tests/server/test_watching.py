@@ -6,10 +6,10 @@ from collections.abc import AsyncIterator
 
 import grpc
 import pytest
-from jobengine.v1 import job_engine_pb2 as api
-from jobengine.v1 import job_pb2
 
 from engines.base import Changed, Event, Job, Removed, Snapshot, State, Status
+from jobengine.v1 import job_engine_pb2 as api
+from jobengine.v1 import job_pb2
 from tests.server.conftest import Running, Start
 from tests.server.scripted import ScriptedEngine
 from tests.server.test_service import reason_and_fields
