@@ -12,6 +12,9 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from pathlib import Path
 
+from rich.console import Console
+from rich.text import Text
+
 from jobengine import (
     AsyncClient,
     JobEngineError,
@@ -22,8 +25,6 @@ from jobengine import (
     reason_name,
     state_name,
 )
-from rich.console import Console
-from rich.text import Text
 
 DEADLINE_SECONDS = 50
 STOP_SECONDS = 10

@@ -7,8 +7,8 @@ from contextlib import ExitStack
 from typing import Any
 
 import pytest
-from jobengine import Client
 
+from jobengine import Client
 from tests.clients.blocking import make_client
 from tests.clients.server import Server
 

@@ -9,8 +9,8 @@ import sys
 from collections.abc import Callable, Generator
 
 import pytest
-from jobengine import Client, JobSpec, JobState
 
+from jobengine import Client, JobSpec, JobState
 from tests.clients.blocking import make_client
 from tests.clients.server import JOBENGINE, NewServer, Server
 from tests.clients.specs import PREFIX

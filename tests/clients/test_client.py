@@ -4,6 +4,7 @@ import itertools
 from contextlib import closing
 
 import pytest
+
 from jobengine import (
     Client,
     EngineHealth,
@@ -14,7 +15,6 @@ from jobengine import (
     errors,
     is_terminal,
 )
-
 from tests.clients.blocking import first
 from tests.clients.specs import PREFIX, endless, fake
 

@@ -6,8 +6,8 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from jobengine import JobSpec, JobState, WatchEvent
 
+from jobengine import JobSpec, JobState, WatchEvent
 from tests.clients.blocking import NewClient
 from tests.clients.server import NewServer
 

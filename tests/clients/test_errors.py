@@ -6,8 +6,8 @@ from collections.abc import Generator
 
 import grpc
 import pytest
-from jobengine import Client, JobSpec, RetryPolicy, errors
 
+from jobengine import Client, JobSpec, RetryPolicy, errors
 from tests.clients.blocking import NewClient
 from tests.clients.server import Server
 from tests.clients.specs import endless, fake

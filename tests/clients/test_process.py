@@ -10,10 +10,10 @@ from contextlib import closing
 
 import grpc
 import pytest
+
 from jobengine import AsyncClient, Client, JobState, RetryPolicy, errors
 from jobengine.v1 import job_engine_pb2 as pb
 from jobengine.v1 import job_pb2
-
 from tests.clients.blocking import NewClient
 from tests.clients.server import Server
 from tests.clients.specs import endless

@@ -6,8 +6,8 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 
 import pytest
-from jobengine import JobReason, JobState, RetryPolicy, WatchEvent, WatchStatusResponse, errors
 
+from jobengine import JobReason, JobState, RetryPolicy, WatchEvent, WatchStatusResponse, errors
 from tests.clients.blocking import NewClient
 from tests.clients.proxy import Proxy
 from tests.clients.server import NewServer, Server

@@ -1,6 +1,7 @@
 """How long the delays between attempts are, and when they end."""
 
 import pytest
+
 from jobengine.retry import Backoff, RetryPolicy
 
 

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import grpc
+from google.protobuf.duration_pb2 import Duration
 
 from jobengine.errors import ConnectionSilent
 from jobengine.retry import RetryPolicy
@@ -60,6 +61,15 @@ def channel_options(settings: Settings) -> Sequence[tuple[str, str | int]]:
     # Of an option given twice, gRPC takes the first.
     options.update(settings.options)
     return tuple(options.items())
+
+
+def duration(seconds: float | None) -> Duration | None:
+    """A Duration of seconds, exact to the millisecond; None stays None."""
+    if seconds is None:
+        return None
+    message = Duration()
+    message.FromMilliseconds(round(seconds * 1_000))
+    return message
 
 
 def silence(seconds: float | None) -> ConnectionSilent:

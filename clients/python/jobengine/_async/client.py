@@ -1,18 +1,15 @@
 """The client: one method for each RPC, and what most callers do with several."""
 
-import time
 import uuid
 from collections.abc import AsyncGenerator, Sequence
-from contextlib import aclosing
 from types import TracebackType
 from typing import Self
 
 import grpc
-from google.protobuf.duration_pb2 import Duration
 
 from jobengine._async import health, watch
 from jobengine._async.calls import AsyncCalls
-from jobengine._settings import Settings, find_address
+from jobengine._settings import Settings, duration, find_address
 from jobengine.retry import RetryPolicy
 from jobengine.states import is_terminal
 from jobengine.v1 import job_engine_pb2 as pb
@@ -134,7 +131,7 @@ class AsyncClient:
             JobNotFound: there is no such job.
             UidMismatch: the job has another uid.
         """
-        request = pb.CancelJobRequest(name=name, uid=uid, grace_period=_duration(grace_seconds))
+        request = pb.CancelJobRequest(name=name, uid=uid, grace_period=duration(grace_seconds))
         return (await self._calls.unary(lambda stub: stub.CancelJob, request)).status
 
     async def delete_job(
@@ -167,7 +164,7 @@ class AsyncClient:
             uid=uid,
             allow_missing=allow_missing,
             wait=wait,
-            grace_period=_duration(grace_seconds),
+            grace_period=duration(grace_seconds),
         )
 
         def expect_it_gone() -> None:
@@ -272,7 +269,7 @@ class AsyncClient:
             JobNotFound: there is no such job, or it is gone.
             DeadlineExceeded: it hasn't ended within `timeout_seconds`.
         """
-        return await self._wait(name, timeout_seconds, established=False)
+        return await watch.wait(self._calls, name, timeout_seconds)
 
     async def run(
         self,
@@ -292,7 +289,7 @@ class AsyncClient:
         job = await self.create_job(spec, name=name, request_id=request_id)
         if is_terminal(job.status):
             return job.status
-        return await self._wait(job.name, timeout_seconds, established=True)
+        return await watch.wait(self._calls, job.name, timeout_seconds, established=True)
 
     async def read_engine(self) -> ReadEngineResponse:
         """Ask which engine runs the jobs, how it is, what it can do and what limits apply."""
@@ -301,24 +298,3 @@ class AsyncClient:
     async def check_health(self, service: str = "jobengine.v1.JobEngine") -> bool:
         """Ask the server's health service whether it serves this service; "" is the server."""
         return await health.check(self._calls, service)
-
-    async def _wait(
-        self, name: str, timeout_seconds: float | None, *, established: bool
-    ) -> JobStatus:
-        deadline = None if timeout_seconds is None else time.monotonic() + timeout_seconds
-        request = pb.WatchStatusRequest(name=name)
-        status = JobStatus()
-        async with aclosing(
-            watch.watch_status(self._calls, request, deadline=deadline, established=established)
-        ) as events:
-            async for event in events:
-                status = event.status
-        return status
-
-
-def _duration(seconds: float | None) -> Duration | None:
-    if seconds is None:
-        return None
-    duration = Duration()
-    duration.FromMilliseconds(round(seconds * 1_000))
-    return duration

@@ -1,7 +1,10 @@
 """The three streams of the service, each resumed by itself."""
 
+import time
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
+
+from grpc import StatusCode
 
 from jobengine._async.calls import AsyncCalls, Stream
 from jobengine._fold import JobsFold
@@ -17,6 +20,7 @@ from jobengine.v1.job_engine_pb2 import (
     WatchStatusRequest,
     WatchStatusResponse,
 )
+from jobengine.v1.job_pb2 import JobStatus
 
 
 async def watch_status(
@@ -50,6 +54,21 @@ async def watch_status(
             yield message
             if message.event == pb.WATCH_EVENT_DELETED or is_terminal(message.status):
                 return
+
+
+async def wait(
+    calls: AsyncCalls, name: str, timeout_seconds: float | None, *, established: bool = False
+) -> JobStatus:
+    """Follow a job until it has ended; return its last status."""
+    deadline = None if timeout_seconds is None else time.monotonic() + timeout_seconds
+    request = WatchStatusRequest(name=name)
+    status = JobStatus()
+    async with aclosing(
+        watch_status(calls, request, deadline=deadline, established=established)
+    ) as events:
+        async for event in events:
+            status = event.status
+    return status
 
 
 async def watch_jobs(
@@ -112,5 +131,7 @@ def _check_same_job(
     if latest is not None and message.uid != latest.uid:
         raise JobNotFound(
             f"the job {name!r} that was watched (uid {latest.uid}) is gone; there is another of "
-            f"its name now (uid {message.uid})"
+            f"its name now (uid {message.uid})",
+            code=StatusCode.NOT_FOUND,
+            reason="JOB_NOT_FOUND",
         )

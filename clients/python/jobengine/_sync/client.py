@@ -1,17 +1,14 @@
 # Made from _async/client.py by scripts/unasync: change that one.
 """The client: one method for each RPC, and what most callers do with several."""
 
-import time
 import uuid
 from collections.abc import Generator, Sequence
-from contextlib import closing
 from types import TracebackType
 from typing import Self
 
 import grpc
-from google.protobuf.duration_pb2 import Duration
 
-from jobengine._settings import Settings, find_address
+from jobengine._settings import Settings, duration, find_address
 from jobengine._sync import health, watch
 from jobengine._sync.calls import Calls
 from jobengine.retry import RetryPolicy
@@ -135,7 +132,7 @@ class Client:
             JobNotFound: there is no such job.
             UidMismatch: the job has another uid.
         """
-        request = pb.CancelJobRequest(name=name, uid=uid, grace_period=_duration(grace_seconds))
+        request = pb.CancelJobRequest(name=name, uid=uid, grace_period=duration(grace_seconds))
         return (self._calls.unary(lambda stub: stub.CancelJob, request)).status
 
     def delete_job(
@@ -168,7 +165,7 @@ class Client:
             uid=uid,
             allow_missing=allow_missing,
             wait=wait,
-            grace_period=_duration(grace_seconds),
+            grace_period=duration(grace_seconds),
         )
 
         def expect_it_gone() -> None:
@@ -270,7 +267,7 @@ class Client:
             JobNotFound: there is no such job, or it is gone.
             DeadlineExceeded: it hasn't ended within `timeout_seconds`.
         """
-        return self._wait(name, timeout_seconds, established=False)
+        return watch.wait(self._calls, name, timeout_seconds)
 
     def run(
         self,
@@ -290,7 +287,7 @@ class Client:
         job = self.create_job(spec, name=name, request_id=request_id)
         if is_terminal(job.status):
             return job.status
-        return self._wait(job.name, timeout_seconds, established=True)
+        return watch.wait(self._calls, job.name, timeout_seconds, established=True)
 
     def read_engine(self) -> ReadEngineResponse:
         """Ask which engine runs the jobs, how it is, what it can do and what limits apply."""
@@ -299,22 +296,3 @@ class Client:
     def check_health(self, service: str = "jobengine.v1.JobEngine") -> bool:
         """Ask the server's health service whether it serves this service; "" is the server."""
         return health.check(self._calls, service)
-
-    def _wait(self, name: str, timeout_seconds: float | None, *, established: bool) -> JobStatus:
-        deadline = None if timeout_seconds is None else time.monotonic() + timeout_seconds
-        request = pb.WatchStatusRequest(name=name)
-        status = JobStatus()
-        with closing(
-            watch.watch_status(self._calls, request, deadline=deadline, established=established)
-        ) as events:
-            for event in events:
-                status = event.status
-        return status
-
-
-def _duration(seconds: float | None) -> Duration | None:
-    if seconds is None:
-        return None
-    duration = Duration()
-    duration.FromMilliseconds(round(seconds * 1_000))
-    return duration

@@ -1,8 +1,11 @@
 # Made from _async/watch.py by scripts/unasync: change that one.
 """The three streams of the service, each resumed by itself."""
 
+import time
 from collections.abc import Generator
 from contextlib import closing
+
+from grpc import StatusCode
 
 from jobengine._fold import JobsFold
 from jobengine._sync.calls import Calls, Stream
@@ -18,6 +21,7 @@ from jobengine.v1.job_engine_pb2 import (
     WatchStatusRequest,
     WatchStatusResponse,
 )
+from jobengine.v1.job_pb2 import JobStatus
 
 
 def watch_status(
@@ -49,6 +53,21 @@ def watch_status(
             yield message
             if message.event == pb.WATCH_EVENT_DELETED or is_terminal(message.status):
                 return
+
+
+def wait(
+    calls: Calls, name: str, timeout_seconds: float | None, *, established: bool = False
+) -> JobStatus:
+    """Follow a job until it has ended; return its last status."""
+    deadline = None if timeout_seconds is None else time.monotonic() + timeout_seconds
+    request = WatchStatusRequest(name=name)
+    status = JobStatus()
+    with closing(
+        watch_status(calls, request, deadline=deadline, established=established)
+    ) as events:
+        for event in events:
+            status = event.status
+    return status
 
 
 def watch_jobs(calls: Calls, request: WatchJobsRequest) -> Generator[WatchJobsResponse, None]:
@@ -106,5 +125,7 @@ def _check_same_job(
     if latest is not None and message.uid != latest.uid:
         raise JobNotFound(
             f"the job {name!r} that was watched (uid {latest.uid}) is gone; there is another of "
-            f"its name now (uid {message.uid})"
+            f"its name now (uid {message.uid})",
+            code=StatusCode.NOT_FOUND,
+            reason="JOB_NOT_FOUND",
         )

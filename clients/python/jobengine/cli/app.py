@@ -2,6 +2,7 @@
 
 import importlib
 import importlib.metadata
+import os
 from collections.abc import Callable
 from typing import Annotated, Any
 
@@ -99,4 +100,7 @@ def _globals(  # pyright: ignore[reportUnusedFunction]  (called by typer)
 
 def main() -> None:
     """Run the command that the arguments name."""
+    # gRPC's core writes its own notes of lost connections to stderr, which are told in words
+    # of this program's anyway.
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     app(prog_name="jobengine")

@@ -10,10 +10,10 @@ from jobengine.cli.session import Session, command
 @command
 def health(session: Session) -> None:
     """Ask the server and its engine how they are; exit 0 if all is well, else 1."""
-    from google.protobuf.json_format import MessageToDict  # noqa: PLC0415  (not for the help)
+    from google.protobuf.json_format import MessageToDict
 
-    from jobengine import EngineHealth, JobEngineError, states  # noqa: PLC0415
-    from jobengine.cli.failure import explain  # noqa: PLC0415
+    from jobengine import EngineHealth, JobEngineError, states
+    from jobengine.cli.failure import explain
 
     try:
         with session.client() as client:

@@ -32,7 +32,7 @@ class StateName(enum.StrEnum):
 @command
 def get(session: Session, name: Name) -> None:
     """Show a job."""
-    from jobengine.cli import show  # noqa: PLC0415  (the help needs no gRPC)
+    from jobengine.cli import show
 
     with session.client() as client:
         job = client.read_job(name)
@@ -50,8 +50,8 @@ def ls(
     ] = None,
 ) -> None:
     """List jobs."""
-    from jobengine import JobState  # noqa: PLC0415
-    from jobengine.cli import show  # noqa: PLC0415
+    from jobengine import JobState
+    from jobengine.cli import show
 
     states = [JobState.Value(f"JOB_STATE_{one.value.upper()}") for one in state or ()]
     with session.client() as client:
@@ -77,7 +77,7 @@ Grace = Annotated[
 @command
 def cancel(session: Session, names: Names, *, grace: Grace = None) -> None:
     """Stop jobs, and keep their records."""
-    from jobengine.cli import show  # noqa: PLC0415
+    from jobengine.cli import show
 
     with session.client() as client:
         for name in names:

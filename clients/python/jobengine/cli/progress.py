@@ -64,7 +64,7 @@ class Progress:
             typer.echo(text, err=True)
 
     def _move(self, text: str) -> None:
-        from rich.console import Console  # noqa: PLC0415  (only terminals need it)
+        from rich.console import Console
 
         if self._moving is None:
             self._moving = Console(stderr=True).status(text)

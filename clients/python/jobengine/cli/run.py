@@ -104,10 +104,10 @@ def run(  # noqa: PLR0913  (each is an option of the command line)
 
     A second Ctrl-C leaves at once, without waiting for the job's end.
     """
-    import asyncio  # noqa: PLC0415  (the help needs none of these)
+    import asyncio
 
-    from jobengine import JobSpec, Resources  # noqa: PLC0415
-    from jobengine.cli.follow import Follower  # noqa: PLC0415
+    from jobengine import JobSpec, Resources
+    from jobengine.cli.follow import Follower
 
     spec = JobSpec(
         image=image,
@@ -137,7 +137,7 @@ def _pairs(texts: list[str] | None) -> dict[str, str]:
 
 
 def _duration(millis: int | None) -> "Duration | None":
-    from google.protobuf.duration_pb2 import Duration  # noqa: PLC0415
+    from google.protobuf.duration_pb2 import Duration
 
     if millis is None:
         return None

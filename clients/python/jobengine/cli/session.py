@@ -76,18 +76,18 @@ class Session:
 
     def client(self) -> "Client":
         """A client of the server."""
-        from jobengine import Client  # noqa: PLC0415  (the help needs no gRPC)
+        from jobengine import Client
 
         return Client(self.address, **self._settings())
 
     def async_client(self) -> "AsyncClient":
         """An asynchronous client of the server."""
-        from jobengine import AsyncClient  # noqa: PLC0415
+        from jobengine import AsyncClient
 
         return AsyncClient(self.address, **self._settings())
 
     def _settings(self) -> dict[str, Any]:
-        from jobengine import RetryPolicy  # noqa: PLC0415
+        from jobengine import RetryPolicy
 
         return {
             "timeout_seconds": self.timeout,
@@ -152,8 +152,8 @@ def _exit_codes(session: Session) -> Generator[None]:
     except (typer.Exit, typer.Abort):
         raise
     except Exception as error:
-        from jobengine.cli.failure import exit_code, explain  # noqa: PLC0415
-        from jobengine.errors import JobEngineError  # noqa: PLC0415
+        from jobengine.cli.failure import exit_code, explain
+        from jobengine.errors import JobEngineError
 
         if not isinstance(error, JobEngineError):
             raise

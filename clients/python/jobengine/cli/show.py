@@ -92,9 +92,9 @@ def block(job: Job) -> Iterator[str]:
 
 def print_table(jobs: Iterable[Job]) -> None:
     """Print jobs as a table; without colours and as wide as needed where it isn't a terminal."""
-    from rich.console import Console  # noqa: PLC0415  (only tables need it)
-    from rich.table import Table  # noqa: PLC0415
-    from rich.text import Text  # noqa: PLC0415
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
 
     table = Table(box=None, pad_edge=False, header_style="bold")
     for column in ("NAME", "STATE", "REASON", "EXIT", "AGE", "DURATION"):

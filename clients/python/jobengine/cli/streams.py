@@ -27,8 +27,8 @@ def watch(
     selector: Selector = "",
 ) -> None:
     """Show each change of a job until it has ended, or of all jobs until Ctrl-C."""
-    from jobengine import WatchEvent  # noqa: PLC0415  (the help needs no gRPC)
-    from jobengine.cli import show  # noqa: PLC0415
+    from jobengine import WatchEvent
+    from jobengine.cli import show
 
     if name is not None and selector:
         raise typer.BadParameter("either a job's name or --selector, not both")
@@ -65,8 +65,8 @@ def logs(
     stream: Annotated[StreamName | None, typer.Option(help="Only this stream.")] = None,
 ) -> None:
     """Show what a job wrote: its stdout on stdout, its stderr on stderr."""
-    from jobengine import LogStream  # noqa: PLC0415
-    from jobengine.cli import show  # noqa: PLC0415
+    from jobengine import LogStream
+    from jobengine.cli import show
 
     wanted = LogStream.Value(f"LOG_STREAM_{stream.value.upper() if stream else 'UNSPECIFIED'}")
     with session.client() as client:
