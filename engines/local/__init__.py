@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 def __getattr__(name: str) -> object:
     if name == "LocalEngine":
-        from engines.local.engine import LocalEngine  # noqa: PLC0415  (see above)
+        from engines.local.engine import LocalEngine
 
         return LocalEngine
     raise AttributeError(f"module 'engines.local' has no attribute {name!r}")

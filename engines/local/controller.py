@@ -10,6 +10,7 @@ from typing import Any, Final
 import structlog
 
 from engines.base import Changed, Job, Removed
+from engines.errors import EngineUnavailable
 from engines.feed import Feed
 from engines.local import record
 from engines.local.cgroup import Groups
@@ -25,6 +26,7 @@ from engines.local.timers import Timer, Timers
 
 _SWEEP_SECONDS: Final = 1.0
 _RESUBMIT_SWEEPS: Final = 30
+_REMOVE_AGAIN_SECONDS: Final = 60.0
 _START, _DEADLINE, _TTL = "start", "deadline", "ttl"
 
 _log = structlog.get_logger(__name__)
@@ -73,6 +75,7 @@ class Controller:
         """Leave the jobs as they are, and let go of everything else."""
         self._loop.remove_reader(self._store.events)
         self._timers.close()
+        self.feed.fail(EngineUnavailable("the local engine was stopped"))
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, *self.removals.values(), return_exceptions=True)
@@ -177,6 +180,7 @@ class Controller:
     def _settle(self, job: ActiveJob) -> None:
         """Stop what still runs of a job whose outcome is decided."""
         if not job.stopping and (reason := job.due(time.time())) is not None:
+            job.stopping = True
             self.spawn(self._stop(job, reason, self._grace, delete=False))
 
     def _end(self, job: ActiveJob) -> None:
@@ -212,6 +216,8 @@ class Controller:
         try:
             await self.committer.submit(lambda: self._store.stop(name, stop, delete=delete))
         except OSError:
+            if self.active.get(name) is not job:
+                return  # it has ended meanwhile, and is removed already
             job.stopping = job.stop is not None
             self._scheduler.update(job)
             raise
@@ -222,7 +228,7 @@ class Controller:
             return
         job.stop = job.stop if stop is None else stop
         # A shim that claims an attempt from now on sees the stop, and runs nothing.
-        self._look(job, list(job.handed_out))
+        self._look(job, self._store.attempts(name))
         job.take_back()
         self._signal(job)
         self._update(job)
@@ -232,20 +238,24 @@ class Controller:
         for attempt in list(job.running.values()):
             self._store.signal(job.intent.name, attempt, signal.SIGTERM)
 
-    def remove(self, name: str) -> asyncio.Task[None]:
-        """Remove a job that is over."""
+    def remove(self, name: str, *, noted: bool = True) -> asyncio.Task[None]:
+        """Remove a job that is over; try again later if that fails and it is noted."""
         if name not in self.removals:
-            task = asyncio.create_task(self._remove(name, self.jobs[name]))
+            task = asyncio.create_task(self._remove(name, self.jobs[name], noted=noted))
             self.removals[name] = task
             task.add_done_callback(self._done)
         return self.removals[name]
 
-    async def _remove(self, name: str, job: Job) -> None:
+    async def _remove(self, name: str, job: Job, *, noted: bool) -> None:
         try:
             await self.committer.submit(lambda: self._store.discard(name, job.uid))
             await asyncio.to_thread(self._store.empty_trash, job.uid)
             del self.jobs[name]
             self.feed.publish(Removed(name, job.uid, job.status))
+        except OSError:
+            if noted:
+                self._timers.add(Timer(time.time() + _REMOVE_AGAIN_SECONDS, _TTL, name, job.uid))
+            raise
         finally:
             del self.removals[name]
 

@@ -11,8 +11,6 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
-from jobengine.v1.job_pb2 import JobSpec
-
 from engines.base import (
     Capability,
     Engine,
@@ -39,6 +37,7 @@ from engines.local.jobs import ActiveJob
 from engines.local.output import read_output
 from engines.local.shim import Settings
 from engines.local.store import Store
+from jobengine.v1.job_pb2 import JobSpec
 
 _CAPABILITIES: Final = frozenset(
     {
@@ -192,7 +191,7 @@ class LocalEngine(Engine):
             if active is not None:
                 await controller.stop(active, record.DELETED, grace_seconds, delete=True)
             elif name not in controller.removals and controller.jobs.get(name) is job:
-                await asyncio.shield(controller.remove(name))
+                await asyncio.shield(controller.remove(name, noted=False))
         except OSError as exc:
             raise _unwritten(exc) from exc
 

@@ -37,6 +37,7 @@ class ActiveJob:
         self.changed = asyncio.Event()
         self._next_instance = 0
         self._again: deque[Key] = deque()
+        self._ended: set[Key] = set()
         self._adopt(sorted(attempts))
         self.status = status(intent, self.progress, stop)
 
@@ -94,13 +95,23 @@ class ActiveJob:
     def apply(self, attempt: Attempt) -> bool:
         """Take in an attempt's record; False if it tells nothing new."""
         key = attempt[:2]
-        if self.running.get(key) == attempt or not (key in self.running or key in self.handed_out):
+        if key in self._ended or self.running.get(key) == attempt:
             return False
+        if key not in self.running and key not in self.handed_out:
+            self._expect(key)
         self.handed_out.discard(key)
         self._note(attempt)
         if attempt.end is not None and attempt.instance not in self.progress.succeeded:
             self._again.append((attempt.instance, attempt.attempt + 1))
         return True
+
+    def _expect(self, key: Key) -> None:
+        """Don't hand this one out any more: a request of an earlier server got through."""
+        while self._next_instance <= key[0]:
+            self._again.append((self._next_instance, 0))
+            self._next_instance += 1
+        if key in self._again:
+            self._again.remove(key)
 
     def _note(self, attempt: Attempt) -> None:
         key = attempt[:2]
@@ -108,6 +119,7 @@ class ActiveJob:
         if attempt.end is None:
             self.running[key] = attempt
         else:
+            self._ended.add(key)
             self.running.pop(key, None)
 
     def refresh(self) -> bool:

@@ -62,7 +62,8 @@ class Launcher:
             try:
                 pid = os.fork()
             except OSError:
-                time.sleep(_FORK_AGAIN_SECONDS)  # no process to be had at the moment
+                self._reap()  # no process to be had at the moment, perhaps for want of this
+                time.sleep(_FORK_AGAIN_SECONDS)
             else:
                 break
         if pid:

@@ -9,11 +9,11 @@ from collections.abc import Container, Sequence
 from dataclasses import dataclass
 
 from google.protobuf.duration_pb2 import Duration
-from jobengine.v1.job_pb2 import JobSpec
 
 from engines.base import Capability, spec_hash
 from engines.errors import FieldViolation
 from engines.local.record import Intent, Plan
+from jobengine.v1.job_pb2 import JobSpec
 
 _BASE_VARIABLES = ("PATH", "HOME", "USER", "LANG", "TZ", "TMPDIR")
 _DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"

@@ -87,6 +87,9 @@ class Pool:
                 stderr=log,
                 pass_fds=[queue],
                 start_new_session=True,
+                cwd="/",
+                # Settings of the server, such as tokens, are none of a job's business.
+                env={k: v for k, v in os.environ.items() if not k.startswith("JOBENGINE_")},
             )
         finally:
             os.close(queue)

@@ -100,7 +100,7 @@ def status(intent: Intent, progress: Progress, stop: Stop | None) -> Status:
         create_time=intent.create_time,
         start_time=progress.first_start,
         end_time=max((t for t in ended if t), default=None) if state.terminal else None,
-        retries=min(len(progress.failures), intent.max_retries),
+        retries=min(sum(map(_retriable, progress.failures)), intent.max_retries),
     )
 
 

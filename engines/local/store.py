@@ -42,7 +42,7 @@ class Store:
         self._jobs = f"{self.path}/{JOBS}"
         self._trash = f"{self.path}/{_TRASH}"
         self._lock = -1
-        self._sync: tuple[int, ...] = ()
+        self._jobs_fd = -1
         self.events = -1
 
     def open(self) -> None:
@@ -61,7 +61,7 @@ class Store:
                 os.mkfifo(f"{self.path}/{EVENTS}", 0o600)
             # Opened for writing as well, so that it never reads as ended.
             self.events = os.open(f"{self.path}/{EVENTS}", os.O_RDWR | os.O_NONBLOCK)
-            self._sync = tuple(os.open(p, os.O_RDONLY) for p in (self._jobs, self._trash))
+            self._jobs_fd = os.open(self._jobs, os.O_RDONLY)
         except OSError as exc:
             self.close()
             raise EngineFailed(f"the state directory {self.path} can't be used: {exc}") from exc
@@ -78,10 +78,10 @@ class Store:
 
     def close(self) -> None:
         """Give the directory back."""
-        for fd in (*self._sync, self.events, self._lock):
+        for fd in (self._jobs_fd, self.events, self._lock):
             if fd >= 0:
                 os.close(fd)
-        self._sync, self.events, self._lock = (), -1, -1
+        self._jobs_fd = self.events = self._lock = -1
 
     def scan(self) -> Iterator[StoredJob]:
         """All jobs, in no order. What was never accepted as a whole is removed."""
@@ -114,6 +114,11 @@ class Store:
             return record.parse_attempt(instance, attempt, record.read(path))
         except FileNotFoundError:
             return None
+
+    def attempts(self, name: str) -> list[tuple[int, int]]:
+        """Instance and attempt of all that anybody has begun of a job."""
+        names = os.listdir(f"{self._jobs}/{name}")  # noqa: PTH208
+        return [key for key in map(record.parse_attempt_name, names) if key is not None]
 
     def job_directory(self, name: str) -> int:
         """The job's directory, opened; it stays the same when the job is deleted."""
@@ -151,12 +156,11 @@ class Store:
     def discard(self, name: str, uid: str) -> list[int]:
         """Take a job out of sight; `empty_trash` removes it."""
         os.rename(f"{self._jobs}/{name}", f"{self._trash}/{uid}")  # noqa: PTH104
-        return []
+        return [os.open(self._trash, os.O_RDONLY)]
 
     def sync(self) -> None:
-        """Make what was created and discarded durable."""
-        for fd in self._sync:
-            os.fsync(fd)
+        """Make durable which jobs there are."""
+        os.fsync(self._jobs_fd)
 
     def empty_trash(self, uid: str | None = None) -> None:
         """Remove a discarded job, or all. Can take long."""

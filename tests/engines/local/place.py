@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import psutil
-from jobengine.v1.job_pb2 import JobSpec
 
 from engines.base import Job, LogChunk, LogQuery, Status
 from engines.local import LocalEngine
 from engines.local.tree import UID_VARIABLE, alive
 from engines.workload import Watched, watching
+from jobengine.v1.job_pb2 import JobSpec
 
 DEADLINE_SECONDS = 20.0
 

@@ -2,13 +2,17 @@
 
 import os
 import signal
+import subprocess
+from collections.abc import Iterator
 
 import psutil
-from jobengine.v1.job_pb2 import JobSpec
+import pytest
 
 from engines.base import Job, Reason, State
+from engines.errors import LimitReached
 from engines.local import record
 from engines.local.record import Attempt
+from jobengine.v1.job_pb2 import JobSpec
 from tests.engines.local.place import Place, Server, gone, processes_of, shell
 
 
@@ -177,3 +181,38 @@ async def test_missed_notifications_are_made_up_for(place: Place, server: Server
     (place.state_dir / "events").unlink()
     await gate.open()
     assert (await server.watched.end_of(job)).state is State.SUCCEEDED
+
+
+async def fill(server: Server) -> None:
+    for i in range(1000):
+        await server.engine.create_job(f"job-{i}", JobSpec(command=["true"] * 3000))
+
+
+def full_disk(place: Place) -> Iterator[None]:
+    place.state_dir.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", "size=1m", "none", str(place.state_dir)]
+    if subprocess.run(command, capture_output=True, check=False).returncode:
+        pytest.skip("no small file system can be mounted; run as root to test this")
+    yield
+    # Lazily, because shims that are just about to go may still be in there.
+    subprocess.run(["umount", "--lazy", str(place.state_dir)], check=True)
+
+
+small_disk = pytest.fixture(full_disk)
+
+
+async def test_a_full_disk_costs_output_but_no_job(place: Place, small_disk: None) -> None:
+    async with place.server() as server:
+        job = await started(server, place, "head -c 3000000 /dev/zero; echo end >&2; exit 3")
+        status = await server.watched.end_of(job)
+        assert (status.state, status.exit_code) == (State.FAILED, 3)
+        chunks = await server.chunks()
+        assert sum(len(c.data) + c.skipped_bytes for c in chunks) == 3_000_004
+        with pytest.raises(LimitReached, match="free space"):
+            await fill(server)
+        for found in await server.engine.list_jobs():
+            await server.engine.delete_job(found.name, grace_seconds=0)
+            await server.watched.removal_of(found)
+        assert (await server.run(shell("exit 4"), "after")).exit_code == 4
+        await server.engine.delete_job("after")
+        await server.watched.until(lambda: not server.engine._controller.jobs, "empty")

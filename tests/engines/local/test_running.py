@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 from google.protobuf.struct_pb2 import Struct
-from jobengine.v1.job_pb2 import JobSpec, Mount, Resources, SecretReference
 
 from engines.base import Capability, Reason, State
 from engines.errors import EngineFailed, InvalidSpec
+from jobengine.v1.job_pb2 import JobSpec, Mount, Resources, SecretReference
 from tests.engines.local.place import Place, Server, processes_of, shell
 
 

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 from google.protobuf.duration_pb2 import Duration
-from jobengine.v1.job_pb2 import JobSpec
 
 from engines.base import LogStream, Reason, State
 from engines.errors import JobNotFound, UidMismatch
+from jobengine.v1.job_pb2 import JobSpec
 from tests.engines.local.place import Place, Server, processes_of, shell
 
 DAEMON = """
