@@ -116,7 +116,6 @@ def serving(directory: Path, *options: str) -> Iterator[Server]:
         "--engine=local",
         state,
         "--listen=127.0.0.1:0",
-        "--log-level=WARNING",
         *options,
     )
     with _server(Process(command, directory / "server.log")) as server:

@@ -65,10 +65,7 @@ class Service:
 
     async def create_job(self, request: api.CreateJobRequest) -> api.CreateJobResponse:
         """Start a job, or find the one that this request started before."""
-        limit = self._config.max_spec_bytes
-        _refuse(validation.check_create(request, max_spec_bytes=limit))
-        if unsupported := self._engine.check_spec(request.spec):
-            raise InvalidSpec(unsupported)
+        self._check_create(request)
         name = request.name or _make_name(request.request_id)
         if request.validate_only:
             spec = request.spec
@@ -77,6 +74,17 @@ class Service:
             job = await self._create(name, request)
         self._mirror.wrote(job)
         return api.CreateJobResponse(job=job_message(job, with_spec=True))
+
+    def _check_create(self, request: api.CreateJobRequest) -> None:
+        """Refuse a request with all its wrong fields at once, the engine's view included."""
+        limit = self._config.max_spec_bytes
+        wrong = validation.check_create(request, max_spec_bytes=limit)
+        named = {violation.field for violation in wrong}
+        unsupported = [v for v in self._engine.check_spec(request.spec) if v.field not in named]
+        if wrong:
+            raise InvalidRequest([*wrong, *unsupported])
+        if unsupported:
+            raise InvalidSpec(unsupported)
 
     async def _create(self, name: str, request: api.CreateJobRequest) -> Job:
         """Create the job, or find it where this request is the repeat of an earlier one."""

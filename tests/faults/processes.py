@@ -66,9 +66,14 @@ def launcher(server_pid: int, state_dir: Path) -> psutil.Process:
     )
 
 
-def kill_rest(directory: Path, state_dir: Path) -> None:
-    """Kill what a failed test has left."""
-    for _ in range(3):
-        for process in of_engine(state_dir) + of_jobs(directory):
+def kill_all(directory: Path, state_dir: Path) -> None:
+    """Kill what there is of an engine and its jobs, as a power cut would."""
+
+    def left() -> list[psutil.Process]:
+        found = of_engine(state_dir) + of_jobs(directory)
+        for process in found:
             with contextlib.suppress(psutil.NoSuchProcess):
                 process.kill()
+        return found
+
+    until("nothing runs any more", lambda: not left())

@@ -25,7 +25,7 @@ class FaultyServer:
     @property
     def log(self) -> Path:
         """What the server writes to stderr, over all its starts; not in its state directory."""
-        return self.state_dir.with_suffix(".log")
+        return next(p for p in self.state_dir.parents if p.is_dir()) / "server.log"
 
     @property
     def pid(self) -> int:

@@ -39,7 +39,7 @@ class Story:
 
     async def __aenter__(self) -> Self:
         await self._stack.__aenter__()
-        self._stack.callback(processes.kill_rest, self.directory, self.server.state_dir)
+        self._stack.callback(processes.kill_all, self.directory, self.server.state_dir)
         self._stack.push_async_callback(asyncio.to_thread, self.server.close)
         return self
 

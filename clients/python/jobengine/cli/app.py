@@ -67,7 +67,9 @@ def _entry_points() -> dict[str, importlib.metadata.EntryPoint]:
 
 
 def _command(name: str, function: Callable[..., Any], settings: dict[str, Any]) -> object:
-    alone = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+    alone = typer.Typer(
+        add_completion=False, pretty_exceptions_enable=False, rich_markup_mode="markdown"
+    )
     alone.command(name, **settings)(function)
     return typer.main.get_command(alone)
 
