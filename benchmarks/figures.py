@@ -1,7 +1,7 @@
 """Figures, what they are compared with, and whether that is good enough."""
 
 import statistics
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 
@@ -100,12 +100,3 @@ class Figure:
     def met(self) -> bool | None:
         """Whether the target is met; None where there is none."""
         return None if self.target is None else self.target.met(self)
-
-
-def in_turns(rounds: int, *turns: Callable[[], float]) -> list[list[float]]:
-    """Measure A B A B …, so that a noisy minute falls on all of them alike."""
-    results: list[list[float]] = [[] for _ in turns]
-    for _ in range(rounds):
-        for result, turn in zip(results, turns, strict=True):
-            result.append(turn())
-    return results

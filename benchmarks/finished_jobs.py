@@ -6,10 +6,9 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from jobengine import JobSpec
-
 from engines.local import plan, record
 from engines.local.store import Store
+from jobengine import JobSpec
 
 LOG_LIMIT_BYTES = 64 * 1024 * 1024
 # Each job costs two syncs, and the file system does those of several threads together.

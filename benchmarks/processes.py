@@ -26,6 +26,8 @@ LOAD_SECONDS = 600.0
 """How long a load generator may take."""
 
 _STOP_SECONDS = 20.0
+_IDLE_SECONDS = 0.7
+_IDLE_LOOKS = 20
 
 
 class ProcessFailed(Exception):
@@ -103,6 +105,17 @@ class Server:
         process = psutil.Process(self.pid)
         family = [process, *process.children(recursive=True)]
         return sum(int(one.memory_info().rss) for one in family)
+
+    def idle_bytes(self) -> int:
+        """The resident memory once it has stopped changing: the launcher needs a moment."""
+        before = 0
+        for _ in range(_IDLE_LOOKS):
+            now = self.resident_bytes
+            if now == before:
+                return now
+            before = now
+            time.sleep(_IDLE_SECONDS)
+        raise ProcessFailed(f"the memory of the idle server keeps changing: {before} bytes")
 
 
 @contextlib.contextmanager

@@ -5,10 +5,15 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Scale:
-    """Counts and spans of a run; `round_seconds` is that of a round of calls."""
+    """Counts and spans of a run.
 
+    Calls are made in turns of `turn_seconds`, everything else in rounds, in which each subject
+    and each reference has its turn.
+    """
+
+    turns: int
+    turn_seconds: float
     rounds: int
-    round_seconds: float
     jobs: int
     psij_jobs: int
     endings: int
@@ -19,20 +24,22 @@ class Scale:
 
 
 NORMAL = Scale(
-    rounds=7,
-    round_seconds=2.0,
-    jobs=1000,
-    psij_jobs=200,
-    endings=50,
-    creates=100,
+    turns=40,
+    turn_seconds=0.4,
+    rounds=15,
+    jobs=400,
+    psij_jobs=100,
+    endings=30,
+    creates=50,
     watchers=1_000,
     finished=100_000,
     starts=7,
 )
 
 QUICK = Scale(
+    turns=10,
+    turn_seconds=0.2,
     rounds=3,
-    round_seconds=0.7,
     jobs=250,
     psij_jobs=50,
     endings=20,

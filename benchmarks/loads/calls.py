@@ -1,4 +1,8 @@
-"""Calls one unary method as fast as it goes, from several connections."""
+"""Calls a method of several servers as fast as it goes, in turns of a fraction of a second.
+
+The turns are that short because other programs of the machine come and go: what they take, they
+take of all servers alike.
+"""
 
 import asyncio
 import itertools
@@ -6,14 +10,15 @@ import random
 import time
 from collections.abc import Iterator
 from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
 from typing import Any
 
 import grpc
 import uvloop
-from jobengine.v1.job_engine_pb2 import ListJobsRequest, ReadStatusRequest
 
 from benchmarks.figures import percentile
 from benchmarks.loads import answer, arguments, cpu_seconds
+from jobengine.v1.job_engine_pb2 import ListJobsRequest, ReadStatusRequest
 
 WARM_UP_SECONDS = 0.3
 CALL_SECONDS = 30.0
@@ -35,6 +40,30 @@ def job_names(count: int) -> list[str]:
     return [f"job-{number:06d}" for number in range(count)]
 
 
+@dataclass(slots=True)
+class Subject:
+    """A server, how it is called, and what its turns came to."""
+
+    pid: int
+    calls: list[Call]
+    requests: Iterator[bytes]
+    per_second: list[float] = field(default_factory=list[float])
+    p50_seconds: list[float] = field(default_factory=list[float])
+    cpu_seconds: list[float] = field(default_factory=list[float])
+
+    async def turn(self, seconds: float) -> None:
+        """Call for so long from all callers."""
+        took: list[float] = []
+        began, cpu = time.perf_counter(), cpu_seconds(self.pid)
+        await asyncio.gather(
+            *(call_until(call, self.requests, began + seconds, took) for call in self.calls)
+        )
+        elapsed, busy = time.perf_counter() - began, cpu_seconds(self.pid) - cpu
+        self.per_second.append(len(took) / elapsed)
+        self.p50_seconds.append(percentile(took, 50))
+        self.cpu_seconds.append(busy / len(took))
+
+
 async def call_until(call: Call, requests: Iterator[bytes], end: float, took: list[float]) -> None:
     """Call again and again; note the seconds of each call."""
     began = time.perf_counter()
@@ -45,53 +74,54 @@ async def call_until(call: Call, requests: Iterator[bytes], end: float, took: li
         began = now
 
 
-async def call_each(call: Call, requests: Iterator[bytes], took: list[float]) -> None:
+async def call_each(call: Call, requests: Iterator[bytes]) -> None:
     """Call once for each request."""
     for request in requests:
-        began = time.perf_counter()
         await call(request, timeout=CALL_SECONDS)
-        took.append(time.perf_counter() - began)
 
 
 async def main(
     *,
-    address: str,
-    pid: int,
+    servers: list[dict[str, Any]],
     method: str = "ReadStatus",
-    names: int = 1,
-    seconds: float | None = None,
+    turns: int = 0,
+    seconds: float = 0.0,
     connections: int = 4,
     outstanding: int = 16,
 ) -> None:
-    """Call for so many seconds, or once for each name where none are given."""
-    requests = requests_of(method, job_names(names))
+    """Call each server in so many turns; with no turns, call it once for each of its names.
+
+    Of each server: its address, its pid, and how many `names` of jobs there are.
+    """
     async with AsyncExitStack() as stack:
-        calls: list[Call] = []
-        for _ in range(connections):
-            # Channels of one process share connections unless told otherwise.
-            options = (("grpc.use_local_subchannel_pool", 1),)
-            channel = grpc.aio.insecure_channel(address, options=options)
-            await stack.enter_async_context(channel)
-            call: Any = channel.unary_unary(f"/jobengine.v1.JobEngine/{method}")
-            calls += [call] * outstanding
-        took: list[float] = []
-        if seconds is not None:
-            end = time.perf_counter() + WARM_UP_SECONDS
-            await asyncio.gather(*(call_until(call, requests, end, []) for call in calls))
-            began, cpu = time.perf_counter(), cpu_seconds(pid)
-            end = began + seconds
-            await asyncio.gather(*(call_until(call, requests, end, took) for call in calls))
-        else:
-            began, cpu = time.perf_counter(), cpu_seconds(pid)
-            once = itertools.islice(requests, names)
-            await asyncio.gather(*(call_each(call, once, took) for call in calls))
-        elapsed, busy = time.perf_counter() - began, cpu_seconds(pid) - cpu
+        subjects: list[Subject] = []
+        for server in servers:
+            calls: list[Call] = []
+            for _ in range(connections):
+                # Channels of one process share connections unless told otherwise.
+                options = (("grpc.use_local_subchannel_pool", 1),)
+                channel = grpc.aio.insecure_channel(server["address"], options=options)
+                await stack.enter_async_context(channel)
+                call: Any = channel.unary_unary(f"/jobengine.v1.JobEngine/{method}")
+                calls += [call] * outstanding
+            requests = requests_of(method, job_names(server["names"]))
+            if not turns:
+                once = itertools.islice(requests, server["names"])
+                await asyncio.gather(*(call_each(call, once) for call in calls))
+            subjects.append(Subject(server["pid"], calls, requests))
+        for subject in subjects:
+            await subject.turn(WARM_UP_SECONDS)
+        for subject in subjects * turns:
+            await subject.turn(seconds)
     answer(
-        calls=len(took),
-        per_second=len(took) / elapsed,
-        p50_seconds=percentile(took, 50),
-        p99_seconds=percentile(took, 99),
-        server_cpu_seconds=busy / len(took),
+        servers=[
+            {
+                "per_second": subject.per_second[1:],
+                "p50_seconds": subject.p50_seconds[1:],
+                "cpu_seconds": subject.cpu_seconds[1:],
+            }
+            for subject in subjects
+        ]
     )
 
 

@@ -5,9 +5,9 @@ import time
 from pathlib import Path
 
 import uvloop
-from jobengine import AsyncClient, JobSpec
 
 from benchmarks.loads import answer, arguments
+from jobengine import AsyncClient, JobSpec
 
 TURN = 10
 FILE_BYTES = 600

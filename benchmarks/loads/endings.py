@@ -4,9 +4,9 @@ import time
 from contextlib import aclosing
 
 import uvloop
-from jobengine import AsyncClient, JobSpec, JobState, is_terminal
 
 from benchmarks.loads import answer, arguments
+from jobengine import AsyncClient, JobSpec, JobState, is_terminal
 
 
 async def lateness(client: AsyncClient, name: str) -> float | None:

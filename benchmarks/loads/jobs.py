@@ -6,9 +6,9 @@ import uuid
 from contextlib import aclosing
 
 import uvloop
-from jobengine import AsyncClient, JobSpec, JobState, WatchEvent, is_terminal
 
 from benchmarks.loads import answer, arguments, cpu_seconds
+from jobengine import AsyncClient, JobSpec, JobState, WatchEvent, is_terminal
 
 DEADLINE_SECONDS = 300.0
 

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 import grpc
 import uvloop
-from jobengine.v1.job_engine_pb2 import WatchStatusRequest, WatchStatusResponse
 
 from benchmarks.loads import answer, arguments
 from benchmarks.loads.echo_server import TIME
+from jobengine.v1.job_engine_pb2 import WatchStatusRequest, WatchStatusResponse
 
 STREAM_SECONDS = 300.0
 WATCHERS_PER_CONNECTION = 100

@@ -1,12 +1,12 @@
 """Many finished jobs beside few: memory, reads, lists, and the start."""
 
 from pathlib import Path
-from typing import Any
 
-from benchmarks.figures import Figure, Measure, Reference, at_most, in_turns, ratio_at_least
+from benchmarks.figures import Figure, Measure, Reference, at_most, ratio_at_least
 from benchmarks.finished_jobs import make_finished_jobs
 from benchmarks.loads.calls import job_names
 from benchmarks.processes import Server, run_load, serving
+from benchmarks.rows.read_status import subject
 from benchmarks.scale import Scale
 
 FEW = 100
@@ -21,16 +21,13 @@ def measure(directory: Path, scale: Scale) -> list[Figure]:
         make_finished_jobs(place / "state", job_names(jobs))
     with serving(places[FEW]) as few, serving(places[count]) as many:
         fresh = _bytes_per_job(few, many, count)
-        _read(directory, few, FEW)
-        _read(directory, many, count)
+        subjects = [subject(few, FEW), subject(many, count)]
+        run_load("calls", directory, servers=subjects)  # each name once
         after_reads = _bytes_per_job(few, many, count)
-        few_rates, many_rates, few_lists, many_lists = in_turns(
-            scale.rounds,
-            lambda: _read(directory, few, FEW, scale.round_seconds)["per_second"],
-            lambda: _read(directory, many, count, scale.round_seconds)["per_second"],
-            lambda: _list_ms(directory, few, scale),
-            lambda: _list_ms(directory, many, scale),
-        )
+        turns = {"turns": scale.turns, "seconds": scale.turn_seconds, "servers": subjects}
+        reads = run_load("calls", directory, **turns)["servers"]
+        one = {"connections": 1, "outstanding": 1}
+        lists = run_load("calls", directory, method="ListJobs", **turns, **one)["servers"]
         starts = (few.start_seconds, many.start_seconds)
     row, reference = f"{count:,} finished jobs", f"{FEW} jobs"
     return [
@@ -40,16 +37,16 @@ def measure(directory: Path, scale: Scale) -> list[Figure]:
             row,
             "ReadStatus per second, all names",
             "/s",
-            Measure.median(many_rates),
-            Reference(reference, Measure.median(few_rates)),
+            Measure.median(reads[1]["per_second"]),
+            Reference(reference, Measure.median(reads[0]["per_second"])),
             ratio_at_least(0.9),
         ),
         Figure(
             row,
             "first page of ListJobs (100), p50",
             "ms",
-            Measure.median(many_lists),
-            Reference(reference, Measure.median(few_lists)),
+            _milliseconds(lists[1]["p50_seconds"]),
+            Reference(reference, _milliseconds(lists[0]["p50_seconds"])),
             at_most(50),
         ),
         Figure(
@@ -67,24 +64,5 @@ def _bytes_per_job(few: Server, many: Server, count: int) -> Measure:
     return Measure.median([difference / (count - FEW)])
 
 
-def _read(
-    directory: Path, server: Server, names: int, seconds: float | None = None
-) -> dict[str, Any]:
-    """Read jobs' statuses: for so long, or each once."""
-    return run_load(
-        "calls", directory, address=server.address, pid=server.pid, names=names, seconds=seconds
-    )
-
-
-def _list_ms(directory: Path, server: Server, scale: Scale) -> float:
-    told = run_load(
-        "calls",
-        directory,
-        address=server.address,
-        pid=server.pid,
-        method="ListJobs",
-        seconds=scale.round_seconds / 2,
-        connections=1,
-        outstanding=1,
-    )
-    return float(told["p50_seconds"] * 1e3)
+def _milliseconds(seconds: list[float]) -> Measure:
+    return Measure.median([one * 1e3 for one in seconds])

@@ -3,13 +3,12 @@
 from pathlib import Path
 from typing import Any
 
-from jobengine import Client, JobSpec
-from jobengine.v1.job_engine_pb2 import ReadStatusResponse
-
 from benchmarks.figures import Figure, Measure, Reference, ratio_at_least, ratio_at_most
 from benchmarks.loads.calls import job_names
 from benchmarks.processes import Server, echoing, run_load, serving
 from benchmarks.scale import Scale
+from jobengine import Client, JobSpec
+from jobengine.v1.job_engine_pb2 import ReadStatusResponse
 
 ROW = "ReadStatus"
 
@@ -19,16 +18,11 @@ def measure(directory: Path, scale: Scale) -> list[Figure]:
     with serving(directory) as server:
         size = _answer_bytes(server)
         with echoing(directory, unary_bytes=size) as echo:
-            both = (server, echo)
-            busy: list[list[dict[str, Any]]] = [[], []]
-            serial: list[list[dict[str, Any]]] = [[], []]
-            for _ in range(scale.rounds):
-                for results, one in zip(busy, both, strict=True):
-                    results.append(_round(directory, one, scale.round_seconds))
-            for _ in range(scale.rounds):
-                for results, one in zip(serial, both, strict=True):
-                    seconds = scale.round_seconds / 2
-                    results.append(_round(directory, one, seconds, connections=1, outstanding=1))
+            subjects = [subject(server, 1), subject(echo, 1)]
+            turns = {"turns": scale.turns, "seconds": scale.turn_seconds, "servers": subjects}
+            busy = run_load("calls", directory, **turns)["servers"]
+            one = {"connections": 1, "outstanding": 1}
+            serial = run_load("calls", directory, **turns, **one)["servers"]
     name = f"bare echo, {size} B answers"
     return [
         Figure(
@@ -43,8 +37,8 @@ def measure(directory: Path, scale: Scale) -> list[Figure]:
             ROW,
             "server's processor time per call",
             "µs",
-            _measure(busy[0], "server_cpu_seconds", 1e6),
-            Reference(name, _measure(busy[1], "server_cpu_seconds", 1e6)),
+            _measure(busy[0], "cpu_seconds", 1e6),
+            Reference(name, _measure(busy[1], "cpu_seconds", 1e6)),
             ratio_at_most(1 / 0.8),
         ),
         Figure(
@@ -66,11 +60,10 @@ def _answer_bytes(server: Server) -> int:
     return ReadStatusResponse(status=status, uid=job.uid).ByteSize()
 
 
-def _round(directory: Path, server: Server, seconds: float, **options: int) -> dict[str, Any]:
-    return run_load(
-        "calls", directory, address=server.address, pid=server.pid, seconds=seconds, **options
-    )
+def subject(server: Server, names: int) -> dict[str, Any]:
+    """A server as the load generator wants it named."""
+    return {"address": server.address, "pid": server.pid, "names": names}
 
 
-def _measure(results: list[dict[str, Any]], key: str, factor: float) -> Measure:
-    return Measure.median([result[key] * factor for result in results])
+def _measure(results: dict[str, Any], key: str, factor: float) -> Measure:
+    return Measure.median([value * factor for value in results[key]])

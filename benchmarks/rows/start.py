@@ -13,9 +13,9 @@ def measure(directory: Path, scale: Scale) -> list[Figure]:
     bare: list[tuple[float, float]] = []
     for _ in range(scale.starts):
         with serving(directory) as server:
-            ours.append((server.start_seconds, server.resident_bytes / 1e6))
+            ours.append((server.start_seconds, server.idle_bytes() / 1e6))
         with echoing(directory) as echo:
-            bare.append((echo.start_seconds, echo.resident_bytes / 1e6))
+            bare.append((echo.start_seconds, echo.idle_bytes() / 1e6))
     return [
         Figure(
             "start",

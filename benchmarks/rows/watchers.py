@@ -7,12 +7,12 @@ from functools import partial
 from pathlib import Path
 
 import grpc
-from jobengine import Client, JobSpec, JobState
 
 from benchmarks.figures import Figure, Measure, Reference, Target, at_most
 from benchmarks.loads.echo_server import SERVICE
 from benchmarks.processes import LOAD_SECONDS, Server, echoing, load, serving
 from benchmarks.scale import Scale
+from jobengine import Client, JobSpec, JobState
 
 ROW = "watchers"
 JOB = "watched"

@@ -13,8 +13,9 @@ from engines.local.store import Store
 from jobengine import Client, JobSpec, JobState
 
 TINY = Scale(
+    turns=2,
+    turn_seconds=0.05,
     rounds=2,
-    round_seconds=0.1,
     jobs=5,
     psij_jobs=3,
     endings=2,
