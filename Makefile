@@ -35,6 +35,7 @@ check: .venv/.dev .venv-proto/.proto ## Lint, check types, layers, protos and ge
 	scripts/proto --check
 	.venv-proto/bin/buf lint protos
 	scripts/breaking
+	scripts/check-minimum
 
 .PHONY: proto
 proto: .venv-proto/.proto ## Generate the Python code anew from protos/
@@ -60,7 +61,7 @@ upgrade: ## Take the newest versions of all dependencies, and note them
 
 .PHONY: clean
 clean: ## Remove everything that was made here
-	rm -rf .venv .venv-proto .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache dist
+	rm -rf .venv .venv-proto .venv-minimum .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache dist
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 .venv/.run: $(REQUIREMENTS)
