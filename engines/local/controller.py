@@ -1,6 +1,7 @@
 """Carries every job from its acceptance to its end and its removal."""
 
 import asyncio
+import itertools
 import os
 import signal
 import time
@@ -16,6 +17,7 @@ from engines.local import record
 from engines.local.cgroup import Groups
 from engines.local.commit import Committer
 from engines.local.jobs import ActiveJob, Key, make_job
+from engines.local.orphans import Orphans
 from engines.local.pool import Pool
 from engines.local.record import Attempt, Stop
 from engines.local.scheduler import Scheduler
@@ -46,7 +48,7 @@ class Controller:
         self.feed = Feed()
         self.committer = Committer(store.sync)
         self._store = store
-        self._groups = groups
+        self._orphans = Orphans(store, groups)
         self._grace = settings.grace
         self._loop = asyncio.get_running_loop()
         self._timers = Timers(self._timer)
@@ -58,7 +60,10 @@ class Controller:
     async def start(self) -> None:
         """Find what there is, and take it up where it stands."""
         removed = await asyncio.to_thread(self._scan)
-        await asyncio.to_thread(self._remove_groups)
+        running = [
+            (job, attempt) for job in self.active.values() for attempt in job.running.values()
+        ]
+        await asyncio.to_thread(self._orphans.remove_groups, running)
         self._loop.add_reader(self._store.events, self._events)
         self._pool.start()
         for name in removed:
@@ -112,18 +117,6 @@ class Controller:
         order = sorted(self.active.values(), key=lambda job: job.intent.create_time)
         self.active = {job.intent.name: job for job in order}
         return removed
-
-    def _remove_groups(self) -> None:
-        """Remove control groups that shims have left behind when they were killed. Blocks."""
-        kept = {
-            self._groups.group(job.intent.uid, record.attempt_name(*key)).name
-            for job in self.active.values()
-            for key in job.running
-        }
-        for name, group in self._groups.leftovers().items():
-            if name not in kept:
-                group.kill()
-                group.remove()
 
     # What comes in.
 
@@ -283,10 +276,8 @@ class Controller:
             self._settle(active)
 
     async def _sweep_for_ever(self) -> None:
-        sweeps = 0
-        while True:
-            sweeps += 1
-            await self.sweep()
+        for sweeps in itertools.count(1):
+            await self._sweep_now()
             if sweeps % _RESUBMIT_SWEEPS == 0:
                 self._submit_again()
             self._pool.tick()
@@ -295,41 +286,20 @@ class Controller:
     def _submit_again(self) -> None:
         for job in self.active.values():
             self._scheduler.submit_again(job)
-        self.spawn(self.sweep())
+        self.spawn(self._sweep_now())
 
-    async def sweep(self) -> None:
-        """Look after what no notification told: lost ones, and attempts whose shim is gone."""
+    async def _sweep_now(self) -> None:
+        """Make up for notifications that were missed, and find attempts whose shim is gone."""
         for job in list(self.active.values()):
             if job.handed_out:
                 self._look(job, list(job.handed_out))
             if job.stop is not None:
                 self._signal(job)
             self._settle(job)
-        running = [
-            (job, attempt) for job in self.active.values() for attempt in job.running.values()
-        ]
-        for job, attempt in await asyncio.to_thread(self._orphans, running):
-            await self._lose(job, attempt)
+        async for job, ended in self._orphans.find(self._running()):
+            if self.active.get(job.intent.name) is job and job.apply(ended):
+                self._update(job)
         self._scheduler.run()
 
-    def _orphans(self, running: list[tuple[ActiveJob, Attempt]]) -> list[tuple[ActiveJob, Attempt]]:
-        return [
-            (job, attempt)
-            for job, attempt in running
-            if not self._store.looked_after(job.intent.name, *attempt[:2])
-        ]
-
-    async def _lose(self, job: ActiveJob, attempt: Attempt) -> None:
-        """End an attempt whose shim is gone, as what its record says or as lost."""
-        intent = job.intent
-        if attempt[:2] not in job.running:
-            return
-        name = record.attempt_name(*attempt[:2])
-        group = self._groups.group(intent.uid, name)
-        try:
-            settled = await asyncio.to_thread(self._store.settle, intent, attempt, group)
-        except OSError as exc:
-            _log.error("an attempt's end can't be written", job=intent.name, error=str(exc))
-            return
-        if settled is not None and self.active.get(intent.name) is job and job.apply(settled):
-            self._update(job)
+    def _running(self) -> list[tuple[ActiveJob, Attempt]]:
+        return [(job, attempt) for job in self.active.values() for attempt in job.running.values()]

@@ -155,7 +155,8 @@ class Store:
 
     def discard(self, name: str, uid: str) -> list[int]:
         """Take a job out of sight; `empty_trash` removes it."""
-        os.rename(f"{self._jobs}/{name}", f"{self._trash}/{uid}")  # noqa: PTH104
+        with contextlib.suppress(FileNotFoundError):  # somebody was quicker
+            os.rename(f"{self._jobs}/{name}", f"{self._trash}/{uid}")  # noqa: PTH104
         return [os.open(self._trash, os.O_RDONLY)]
 
     def sync(self) -> None:
@@ -191,7 +192,11 @@ class Store:
         its record already. Can take long.
         """
         path = f"{self._jobs}/{intent.name}/{attempt.instance}.{attempt.attempt}"
-        fd = os.open(path, os.O_RDWR)
+        try:
+            fd = os.open(path, os.O_RDWR)
+        except FileNotFoundError:  # somebody has removed it behind our back
+            self._kill(intent.uid, attempt, group)
+            return attempt._replace(end=End(record.LOST, time.time()))
         try:
             if record.held(fd):
                 return None

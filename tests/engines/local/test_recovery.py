@@ -1,6 +1,7 @@
 """What happens to jobs when the engine's own processes end."""
 
 import os
+import shutil
 import signal
 import subprocess
 from collections.abc import Iterator
@@ -216,3 +217,12 @@ async def test_a_full_disk_costs_output_but_no_job(place: Place, small_disk: Non
         assert (await server.run(shell("exit 4"), "after")).exit_code == 4
         await server.engine.delete_job("after")
         await server.watched.until(lambda: not server.engine._controller.jobs, "empty")
+
+
+async def test_a_job_whose_directory_vanishes_is_lost(place: Place, server: Server) -> None:
+    job = await started(server, place, "exec sleep 1000")
+    shutil.rmtree(place.attempt_file().parent)
+    assert (await server.watched.end_of(job)).state is State.LOST
+    assert processes_of(job) == []
+    await server.engine.delete_job("job")
+    await server.watched.removal_of(job)
