@@ -62,8 +62,8 @@ def launcher(server_pid: int, state_dir: Path) -> psutil.Process:
     """The launcher of a running server."""
     return until(
         "the server has a launcher",
-        lambda: next((p for p in of_engine(state_dir) if p.ppid() == server_pid), None),
-    )
+        lambda: [process for process in of_engine(state_dir) if process.ppid() == server_pid],
+    )[0]
 
 
 def kill_all(directory: Path, state_dir: Path) -> None:

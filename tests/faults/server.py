@@ -44,12 +44,11 @@ class FaultyServer:
 
     def spawn(self, fault: str = "") -> subprocess.Popen[str]:
         """Start it without waiting for anything."""
+        place = ("--listen", self.address, "--state-dir", str(self.state_dir))
+        options = ("--engine", "local", *place, *self._options)
         with self.log.open("a") as log:
             return subprocess.Popen(
-                [
-                    *(JOBENGINE, "serve", "--engine", "local", "--listen", self.address),
-                    *("--state-dir", self.state_dir, *self._options),
-                ],
+                [JOBENGINE, "serve", *options],
                 stdout=subprocess.PIPE,
                 stderr=log,
                 text=True,

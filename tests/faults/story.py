@@ -1,4 +1,4 @@
-"""One story: what a server was asked, what its watchers were told, and whether all of it is true."""
+"""What a server was asked, what its watchers were told, and whether all of that is true."""
 
 import asyncio
 import contextlib
@@ -16,7 +16,6 @@ from jobengine import (
     is_terminal,
     state_name,
 )
-
 from tests.faults import processes
 from tests.faults.server import FaultyServer
 from tests.faults.truth import Task

@@ -5,6 +5,7 @@ Each round prints its seed. JOBENGINE_FAULT_SEED sets that of the first; the oth
 
 import os
 import random
+from pathlib import Path
 
 import pytest
 
@@ -14,18 +15,18 @@ SEED = int(os.environ.get("JOBENGINE_FAULT_SEED") or random.SystemRandom().randr
 
 
 @pytest.mark.parametrize("number", range(12))
-async def test_round(tmp_path, number):
+async def test_round(tmp_path: Path, number: int) -> None:
     await play(tmp_path, SEED + number)
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(120)
 @pytest.mark.parametrize("number", range(100))
-async def test_more_rounds(tmp_path, number):
+async def test_more_rounds(tmp_path: Path, number: int) -> None:
     await play(tmp_path, SEED + 1000 + number)
 
 
-async def play(directory, seed: int) -> None:
+async def play(directory: Path, seed: int) -> None:
     print(f"JOBENGINE_FAULT_SEED={seed} plays this round as the first one")
     kills = await KillRound(directory, seed).run()
     print("killed at:", ", ".join(kills))

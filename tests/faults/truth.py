@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 from jobengine import JobSpec
-
 from tests.faults.processes import MARK, until
 
 # One write each, at the end of the file: lines of several instances never mix.
@@ -90,7 +89,9 @@ class Task:
 def waiting(name: str, directory: Path, code: int = 0, **options: Any) -> Task:
     """A job that exits with the code once `release` was called for it."""
     path = shlex.quote(str(directory / f"{name}.fifo"))
-    return Task(name, directory, f"mkfifo {path} 2>/dev/null; read x < {path}; leave {code}", options)
+    return Task(
+        name, directory, f"mkfifo {path} 2>/dev/null; read x < {path}; leave {code}", options
+    )
 
 
 def release(task: Task) -> None:
