@@ -186,7 +186,7 @@ def test_spec(server: FaultyServer, stub: Any, bad: JobSpec, field: str) -> None
 
 
 def test_no_spec(server: FaultyServer, stub: Any) -> None:
-    assert wrong_fields(stub.CreateJob, api.CreateJobRequest(name="job")) == {"spec"}
+    assert wrong_fields(stub.CreateJob, api.CreateJobRequest(name="job")) >= {"spec"}
     check_nothing_started(server, stub)
 
 

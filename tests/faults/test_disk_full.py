@@ -142,9 +142,10 @@ def test_waiting_job_runs_once_there_is_room(
     assert len(second.runs()) == 1
 
 
+@pytest.mark.parametrize("restart", [False, True], ids=["", "restart"])
 @pytest.mark.parametrize("action", ["cancel_job", "delete_job"])
 def test_stop_that_cannot_be_noted_changes_nothing(
-    tmp_path: Path, disk: Disk, client: Client, action: str
+    tmp_path: Path, disk: Disk, server: FaultyServer, client: Client, action: str, restart: bool
 ) -> None:
     """The caller is told, and the job goes on as if it hadn't been asked for."""
     task = waiting("job", tmp_path, completions=2)
@@ -154,6 +155,9 @@ def test_stop_that_cannot_be_noted_changes_nothing(
     with pytest.raises(errors.LimitReached, match="No space left on device"):
         getattr(client, action)("job")
     disk.free()
+    if restart:
+        server.kill()
+        server.start()
     release(task)
     processes.until("the second instance runs", lambda: len(task.runs()) == 2)
     release(task)

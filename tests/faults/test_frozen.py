@@ -8,6 +8,7 @@ from contextlib import closing
 from pathlib import Path
 
 from jobengine import Client, JobState, is_terminal
+from tests.faults import processes
 from tests.faults.server import FaultyServer
 from tests.faults.story import check_truth
 from tests.faults.truth import Task, release, waiting
@@ -98,7 +99,8 @@ def test_frozen_client_disturbs_nobody(
             other = Task("other", tmp_path, "leave 4")
             client.create_job(other.spec, name="other")
             check_truth(other, client.wait("other"))
-            for _ in range(8):
+            for number in range(8):
+                processes.until("the next waits", lambda n=number: len(task.runs()) > n)
                 release(task)
             check_truth(task, client.wait("job"))
             watcher.send_signal(signal.SIGCONT)

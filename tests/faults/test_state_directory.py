@@ -162,7 +162,7 @@ def test_damaged_record_of_an_end(
     assert len(task.runs()) == 1
 
 
-@DAMAGES
+@pytest.mark.parametrize("damage", [_truncate, _flip, _empty, _garbage])
 def test_damaged_stop(
     tmp_path: Path, server: FaultyServer, client: Client, damage: Callable[[Path], None]
 ) -> None:

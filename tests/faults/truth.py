@@ -95,7 +95,7 @@ def waiting(name: str, directory: Path, code: int = 0, **options: Any) -> Task:
 
 
 def release(task: Task) -> None:
-    """Let a waiting job, or one instance of it, go on."""
+    """Let a waiting job, or the one instance of it that waits, go on."""
     fifo = task.directory / f"{task.name}.fifo"
     until(f"{task.name} waits", fifo.exists)
     with fifo.open("w") as file:
