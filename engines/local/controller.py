@@ -223,8 +223,9 @@ class Controller:
         # A shim that claims an attempt from now on sees the stop, and runs nothing.
         self._look(job, self._store.attempts(name))
         job.take_back()
-        self._signal(job)
-        self._update(job)
+        if self.active.get(name) is job:  # by that look it may have turned out to be over
+            self._signal(job)
+            self._update(job)
         self._scheduler.run()
 
     def _signal(self, job: ActiveJob) -> None:

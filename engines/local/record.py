@@ -18,6 +18,7 @@ needs no room on a full disk and no second sync of a directory.
 import fcntl
 import json
 import os
+import time
 import zlib
 from typing import Any, Final, NamedTuple
 
@@ -204,12 +205,17 @@ def encode_stop(stop: Stop) -> bytes:
 
 
 def read_stop(directory: str = ".") -> Stop | None:
-    """The decision to stop the job of this directory, if there is one."""
+    """The decision to stop the job of this directory, if there is one.
+
+    A damaged one still says that the job has to end; by whose wish is what can't be known.
+    """
     try:
         value = _unblock(read(f"{directory}/{STOP}"))
     except FileNotFoundError:
         return None
-    return Stop(*value) if value else None
+    except IsADirectoryError:
+        value = None
+    return Stop(*value) if value else Stop(CANCELLED, time.time(), 0.0)
 
 
 def read(path: str) -> bytes:
@@ -241,10 +247,22 @@ def fsync(fd: int) -> None:
         os.fdatasync(fd)
 
 
+def take(fd: int) -> bool:
+    """Look after what this open file stands for; False if another process does."""
+    return _lock(fd, fcntl.LOCK_EX)
+
+
 def held(fd: int) -> bool:
-    """Whether a process looks after the attempt of this open file; if not, now we do."""
+    """Whether a process looks after the attempt of this open file.
+
+    Asked by a shared lock, so that those who ask don't mistake one another for a shim.
+    """
+    return not _lock(fd, fcntl.LOCK_SH)
+
+
+def _lock(fd: int, kind: int) -> bool:
     try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(fd, kind | fcntl.LOCK_NB)
     except BlockingIOError:
-        return True
-    return False
+        return False
+    return True

@@ -128,7 +128,7 @@ def _claim(request: Request) -> int | None:
     temporary = f"{name}.{os.getpid()}.new"
     fd = os.open(temporary, os.O_CREAT | os.O_TRUNC | os.O_RDWR, 0o600)
     try:
-        record.held(fd)
+        record.take(fd)
         os.write(fd, record.encode_start(time.time(), os.getpid()))
         os.link(temporary, name)
     except BaseException as exc:

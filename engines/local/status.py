@@ -80,11 +80,11 @@ def status(intent: Intent, progress: Progress, stop: Stop | None) -> Status:
         state, reason = State.SUCCEEDED, Reason.COMPLETED
     elif progress.active:
         pass
-    elif stop is not None and stop.reason in _STOPS:
-        state, reason, message = _STOPS[stop.reason]
-    elif decisive is not None and decisive.end is not None:
+    elif decisive is not None and decisive.end is not None and _stands(decisive.end, stop):
         deciding = decisive.end
         state, reason, message = _failure(decisive, deciding)
+    elif stop is not None and stop.reason in _STOPS:
+        state, reason, message = _STOPS[stop.reason]
     elif progress.first_start is None:
         state = State.PENDING
     ended = (progress.last_end, stop.time if stop and reason in _STOP_REASONS else None)
@@ -105,6 +105,11 @@ def status(intent: Intent, progress: Progress, stop: Stop | None) -> Status:
 
 
 _STOP_REASONS = {reason for _, reason, _ in _STOPS.values()}
+
+
+def _stands(failure: End, stop: Stop | None) -> bool:
+    """Whether a failure decides, because nobody had stopped the job before."""
+    return stop is None or stop.reason not in _STOPS or failure.time <= stop.time
 
 
 def _failure(attempt: Attempt, end: End) -> tuple[State, Reason, str]:

@@ -4,6 +4,7 @@ lock            held by the one server that may use the directory
 events          FIFO through which shims tell the server to look at an attempt
 jobs/<name>/    see `engines.local.record`
 trash/<uid>/    a job that was deleted and is being removed
+damaged/        what stood among the jobs and can't be read
 """
 
 import contextlib
@@ -11,8 +12,11 @@ import os
 import shutil
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
+
+import structlog
 
 from engines.errors import EngineFailed
 from engines.local import record, tree
@@ -22,6 +26,8 @@ from engines.local.shim import EVENTS, JOBS
 
 _DELETE = "delete"
 _TRASH = "trash"
+
+_log = structlog.get_logger(__name__)
 
 
 class StoredJob(NamedTuple):
@@ -41,6 +47,7 @@ class Store:
         self.path = os.path.abspath(state_dir)  # noqa: PTH100
         self._jobs = f"{self.path}/{JOBS}"
         self._trash = f"{self.path}/{_TRASH}"
+        self._damaged = f"{self.path}/damaged"
         self._lock = -1
         self._jobs_fd = -1
         self.events = -1
@@ -52,7 +59,7 @@ class Store:
             EngineFailed: another server has it, or it can't be used.
         """
         try:
-            for path in (self.path, self._jobs, self._trash):
+            for path in (self.path, self._jobs, self._trash, self._damaged):
                 # Jobs of other users have to reach their working directories, no more.
                 Path(path).mkdir(mode=0o711, parents=True, exist_ok=True)
             self._lock = os.open(f"{self.path}/lock", os.O_CREAT | os.O_RDWR, 0o600)
@@ -70,7 +77,7 @@ class Store:
             raise
 
     def _take_lock(self) -> None:
-        if record.held(self._lock):
+        if not record.take(self._lock):
             raise EngineFailed(
                 f"another server uses {self.path}: stop it, or give this one a state directory "
                 "of its own"
@@ -88,18 +95,32 @@ class Store:
         for name in os.listdir(self._jobs):  # noqa: PTH208
             try:
                 yield self._read_job(name)
-            except (FileNotFoundError, ValueError):
-                shutil.rmtree(f"{self._jobs}/{name}", ignore_errors=True)
+            except (OSError, ValueError) as exc:
+                self._put_aside(name, exc)
+
+    def _put_aside(self, name: str, exc: Exception) -> None:
+        """Take what can't be read out of the way, and keep it, unless it is plainly nothing."""
+        path = f"{self._jobs}/{name}"
+        with contextlib.suppress(OSError):
+            os.rmdir(path)  # noqa: PTH106  (a server was killed as it began to write a job down)
+            return
+        kept = f"{self._damaged}/{name}.{time.time_ns()}"
+        _log.error("a job can't be read and is put aside", job=name, error=str(exc), kept=kept)
+        with contextlib.suppress(OSError):
+            for attempt in self._read_attempts(path, os.listdir(path)):  # noqa: PTH208
+                if attempt.end is None and self.looked_after(name, *attempt[:2]):
+                    tree.kill(partial(tree.led_by, attempt.command_pid, attempt.start_time))
+        with contextlib.suppress(OSError):
+            os.rename(path, kept)  # noqa: PTH104
 
     def _read_job(self, name: str) -> StoredJob:
         path = f"{self._jobs}/{name}"
         intent = JobFile(record.read(f"{path}/{record.JOB}")).intent
         files = os.listdir(path)  # noqa: PTH208
-        attempts = [
-            record.parse_attempt(*key, record.read(f"{path}/{file}"))
-            for file in files
-            if (key := record.parse_attempt_name(file))
-        ]
+        attempts = self._read_attempts(path, files)
+        for attempt in attempts:
+            if attempt.pid == 0:  # damaged: it counts as lost, so nothing of it may go on
+                self._kill(intent.uid, attempt, None)
         stop = record.read_stop(path) if record.STOP in files else None
         return StoredJob(intent, attempts, stop, _DELETE in files)
 
@@ -109,11 +130,15 @@ class Store:
 
     def read_attempt(self, name: str, instance: int, attempt: int) -> Attempt | None:
         """An attempt's record, None if nobody has begun it."""
-        path = f"{self._jobs}/{name}/{instance}.{attempt}"
         try:
-            return record.parse_attempt(instance, attempt, record.read(path))
+            return _read_attempt(f"{self._jobs}/{name}", instance, attempt)
         except FileNotFoundError:
             return None
+
+    @staticmethod
+    def _read_attempts(path: str, files: list[str]) -> list[Attempt]:
+        keys = filter(None, map(record.parse_attempt_name, files))
+        return [_read_attempt(path, *key) for key in keys]
 
     def attempts(self, name: str) -> list[tuple[int, int]]:
         """Instance and attempt of all that anybody has begun of a job."""
@@ -230,3 +255,12 @@ class Store:
             os.close(fd)
             raise
         return fd
+
+
+def _read_attempt(path: str, instance: int, attempt: int) -> Attempt:
+    """An attempt of the job in this directory; what is no file reads as a damaged one."""
+    try:
+        data = record.read(f"{path}/{record.attempt_name(instance, attempt)}")
+    except IsADirectoryError:
+        data = b""
+    return record.parse_attempt(instance, attempt, data)

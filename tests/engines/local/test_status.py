@@ -113,6 +113,14 @@ TABLE = [
         Reason.CANCELLED,
     ),
     ("cancelled too late", intent(), [OK], CANCEL, State.SUCCEEDED, Reason.COMPLETED),
+    (
+        "cancelled after it failed",
+        intent(),
+        [ran(code=3, time=12.0)],
+        CANCEL,
+        State.FAILED,
+        Reason.NON_ZERO_EXIT,
+    ),
     ("cancelled while failing", intent(), [THREE], CANCEL, State.CANCELLED, Reason.CANCELLED),
     (
         "claimed after the stop",
