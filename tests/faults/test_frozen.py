@@ -83,6 +83,10 @@ def test_server_frozen_and_then_killed(
     check_truth(task, client.wait("job"))
 
 
+def _wait_for_runs(task: Task, count: int) -> None:
+    processes.until(f"{count} instances have started", lambda: len(task.runs()) >= count)
+
+
 def test_frozen_client_disturbs_nobody(
     tmp_path: Path, server: FaultyServer, client: Client
 ) -> None:
@@ -100,7 +104,7 @@ def test_frozen_client_disturbs_nobody(
             client.create_job(other.spec, name="other")
             check_truth(other, client.wait("other"))
             for number in range(8):
-                processes.until("the next waits", lambda n=number: len(task.runs()) > n)
+                _wait_for_runs(task, number + 1)
                 release(task)
             check_truth(task, client.wait("job"))
             watcher.send_signal(signal.SIGCONT)
