@@ -29,7 +29,7 @@ from engines.local.timers import Timer, Timers
 _SWEEP_SECONDS: Final = 1.0
 _RESUBMIT_SWEEPS: Final = 30
 _REMOVE_AGAIN_SECONDS: Final = 60.0
-_START, _DEADLINE, _TTL = "start", "deadline", "ttl"
+_DUE, _TTL = "due", "ttl"
 
 _log = structlog.get_logger(__name__)
 
@@ -166,8 +166,8 @@ class Controller:
         if job.status.state.terminal:
             self._end(job)
             return
-        if not started and (deadline := job.deadline) is not None:
-            self._timers.add(Timer(deadline, _DEADLINE, name, job.intent.uid))
+        if not started:
+            self._arm(job)
         self._settle(job)
 
     def _settle(self, job: ActiveJob) -> None:
@@ -256,12 +256,8 @@ class Controller:
     # Time.
 
     def _arm(self, job: ActiveJob) -> None:
-        intent = job.intent
-        if job.deadline is not None:
-            self._timers.add(Timer(job.deadline, _DEADLINE, intent.name, intent.uid))
-        elif intent.start_timeout is not None and job.progress.first_start is None:
-            due = intent.create_time + intent.start_timeout
-            self._timers.add(Timer(due, _START, intent.name, intent.uid))
+        if (due := job.next_due) is not None:
+            self._timers.add(Timer(due, _DUE, job.intent.name, job.intent.uid))
 
     def _arm_ttl(self, job: Job, ttl: float) -> None:
         self._timers.add(Timer((job.status.end_time or time.time()) + ttl, _TTL, job.name, job.uid))

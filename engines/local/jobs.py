@@ -133,14 +133,21 @@ class ActiveJob:
         """Why the job has to be stopped by now, None if it hasn't."""
         if self.settled:
             return record.SETTLED
+        if (due := self.next_due) is None:
+            return None
         if self.deadline is not None:
             # While instances run, their shims see to the deadline themselves.
             margin = _SHIM_SECONDS if self.running else 0.0
-            return record.DEADLINE if now >= self.deadline + margin else None
+            return record.DEADLINE if now >= due + margin else None
+        return record.START_TIMEOUT if now >= due else None
+
+    @property
+    def next_due(self) -> float | None:
+        """When time may end the job: by its timeout, or before its start by start_timeout."""
         timeout = self.intent.start_timeout
-        if timeout is not None and self.progress.first_start is None:
-            return record.START_TIMEOUT if now >= self.intent.create_time + timeout else None
-        return None
+        if self.progress.first_start is not None or timeout is None:
+            return self.deadline
+        return self.intent.create_time + timeout
 
     @property
     def deadline(self) -> float | None:

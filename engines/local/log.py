@@ -59,17 +59,18 @@ class LogWriter:
     def write(self, stream: int, data: bytes) -> None:
         """Append what a stream brought."""
         now = time.time()
-        try:
-            if self._fd < 0 or self._size >= self._segment_bytes:
-                self._open_segment()
-            if self.lost_bytes:
-                self._append(FRAME.pack(now, GAP, self.lost_bytes))
-                self._position += self.lost_bytes
-                self.lost_bytes = 0
-            self._append(FRAME.pack(now, stream, len(data)) + data)
-            self._position += len(data)
-        except OSError:
-            self.lost_bytes += len(data)
+        most = self._segment_bytes - FRAME.size  # so that no segment outgrows its share
+        for start in range(0, len(data), most):
+            piece = data[start : start + most]
+            try:
+                if self.lost_bytes:
+                    self._append(FRAME.pack(now, GAP, self.lost_bytes))
+                    self._position += self.lost_bytes
+                    self.lost_bytes = 0
+                self._append(FRAME.pack(now, stream, len(piece)) + piece)
+                self._position += len(piece)
+            except OSError:
+                self.lost_bytes += len(piece)
 
     def close(self) -> None:
         """Close the segment that is open."""
@@ -78,6 +79,8 @@ class LogWriter:
             self._fd = -1
 
     def _append(self, data: bytes) -> None:
+        if self._fd < 0 or self._size + len(data) > self._segment_bytes:
+            self._open_segment()
         written = os.write(self._fd, data)
         if written < len(data):
             # A full disk took a part. A torn frame must not stay in the middle of a file.

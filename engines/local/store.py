@@ -26,6 +26,7 @@ from engines.local.shim import EVENTS, JOBS
 
 _DELETE = "delete"
 _TRASH = "trash"
+_EXEC_SECONDS = 0.02
 
 _log = structlog.get_logger(__name__)
 
@@ -240,7 +241,9 @@ class Store:
         if group is not None:
             group.kill()
         leader = (attempt.command_pid, attempt.start_time)
-        tree.kill(lambda: tree.marked(uid, name) or (tree.led_by(*leader) if leader[0] else []))
+        for _ in range(2):  # a process has no marks for the moment that its exec takes
+            tree.kill(lambda: tree.marked(uid, name) or (tree.led_by(*leader) if leader[0] else []))
+            time.sleep(_EXEC_SECONDS)
         if group is not None:
             group.remove()
 
