@@ -18,7 +18,7 @@ from jobengine import (
 )
 from tests.faults import processes
 from tests.faults.server import FaultyServer
-from tests.faults.truth import Task
+from tests.faults.truth import Run, Task
 
 PATIENT = RetryPolicy(retry_for_seconds=25, resume_for_seconds=25, heartbeat_seconds=1)
 _SETTLE_SECONDS = 30
@@ -158,6 +158,7 @@ def check_truth(task: Task, status: JobStatus) -> None:
     runs = task.runs()
     name = task.name
     assert is_terminal(status), f"{name}: {status}"
+    _check_attempts(task, runs)
     completions = task.options.get("completions", 1)
     succeeded = {run.instance for run in runs if run.code == 0}
     failed = [run.code for run in runs if run.code]
@@ -180,9 +181,15 @@ def check_truth(task: Task, status: JobStatus) -> None:
         # Otherwise the instances that still ran were stopped.
         assert all(run.code is not None for run in runs), f"{name}: {runs}"
         assert status.failed == len(failed), f"{name}: {runs}"
-    for instance in {run.instance for run in runs}:
-        attempts = sorted(run.attempt for run in runs if run.instance == instance)
-        assert attempts == list(range(len(attempts))), f"{name}: {runs}"
+
+
+def _check_attempts(task: Task, runs: list[Run]) -> None:
+    """An instance is run again only where the attempt before has failed."""
+    codes = {(run.instance, run.attempt): run.code for run in runs}
+    for instance, attempt in codes:
+        assert instance < task.options.get("completions", 1), f"{task.name}: {runs}"
+        if attempt:
+            assert codes.get((instance, attempt - 1)), f"{task.name}: {runs}"
 
 
 async def _cancel(task: asyncio.Task[None]) -> None:

@@ -82,6 +82,28 @@ async def test_job_ends_while_there_is_no_server(tmp_path: Path) -> None:
         assert task.runs()[0].pid == run.pid
 
 
+async def test_instances_are_taken_up_where_they_are(tmp_path: Path) -> None:
+    """Two have ended, three run and the rest wait when the server dies: each runs once."""
+    async with Story(tmp_path, "--max-running", "3") as story:
+        await story.begin()
+        wait = 'mkfifo "$t.$JOB_COMPLETION_INDEX"; read x < "$t.$JOB_COMPLETION_INDEX"; leave 0'
+        body = f"[ $JOB_COMPLETION_INDEX -lt 2 ] && leave 0; {wait}"
+        task = Task("job", tmp_path, body, {"completions": 8, "parallelism": 4, "max_retries": 8})
+        story.submit(task)
+        await asyncio.to_thread(
+            processes.until, "three wait", lambda: len(list(tmp_path.glob("*.truth.*"))) == 3
+        )
+        await asyncio.to_thread(story.server.kill)
+        await asyncio.to_thread(story.server.start)
+        for number in range(2, 8):
+            fifo = tmp_path / f"job.truth.{number}"
+            await asyncio.to_thread(processes.until, "an instance waits", fifo.exists)
+            await asyncio.to_thread(fifo.write_text, "\n")
+        await story.settle()
+        await story.check()
+        assert len(task.runs()) == 8
+
+
 async def test_queue_goes_on_after_a_kill(tmp_path: Path) -> None:
     """Jobs that had no place yet keep waiting over the restart, and run once there is one."""
     async with Story(tmp_path, "--max-running", "1") as story:
