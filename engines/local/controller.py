@@ -202,7 +202,8 @@ class Controller:
         stop: Stop | None = Stop(reason, time.time(), grace)
         if job.stop is not None:
             stop = job.stop._replace(grace=grace) if grace < job.stop.grace else None
-        if stop is None and (job.deleted or not delete):
+        delete = delete and not job.deleted
+        if stop is None and not delete:
             return
         name = job.intent.name
         job.stopping = True

@@ -170,14 +170,25 @@ class Store:
     def stop(self, name: str, stop: Stop | None, *, delete: bool) -> list[int]:
         """Write down that a job has to end, and that it is to be removed after that."""
         path = f"{self._jobs}/{name}"
+        new = f"{path}/{record.STOP}.new"
         fds: list[int] = []
-        if delete:
-            fds.append(self._write(f"{path}/{_DELETE}", b""))
-        if stop is not None:
-            # Renamed, because a shim may look at any moment.
-            fds.append(self._write(f"{path}/{record.STOP}.new", record.encode_stop(stop)))
-            os.rename(f"{path}/{record.STOP}.new", f"{path}/{record.STOP}")  # noqa: PTH104
-        return [*fds, os.open(path, os.O_RDONLY)]
+        try:
+            if stop is not None:
+                fds.append(self._write(new, record.encode_stop(stop)))
+            if delete:
+                fds.append(self._write(f"{path}/{_DELETE}", b""))
+            if stop is not None:
+                # Renamed, because a shim may look at any moment.
+                os.rename(new, f"{path}/{record.STOP}")  # noqa: PTH104
+            fds.append(os.open(path, os.O_RDONLY))
+        except OSError:
+            for fd in fds:
+                os.close(fd)
+            for file in (new, f"{path}/{_DELETE}") if delete else (new,):
+                with contextlib.suppress(OSError):
+                    os.unlink(file)  # noqa: PTH108
+            raise
+        return fds
 
     def discard(self, name: str, uid: str) -> list[int]:
         """Take a job out of sight; `empty_trash` removes it."""
