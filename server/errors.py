@@ -14,6 +14,12 @@ from jobengine.v1 import error_reason_pb2 as reasons
 
 DOMAIN = "jobengine"
 
+# An error travels in trailing metadata, of which gRPC takes 8 KiB in all; a larger one would reach
+# its caller as RESOURCE_EXHAUSTED without a word. Bytes of UTF-8.
+MAX_MESSAGE_BYTES = 600
+MAX_VIOLATIONS_BYTES = 2000
+MAX_TEXT_BYTES = 200
+
 _REASON_PREFIX = "ERROR_REASON_"
 
 
@@ -85,7 +91,8 @@ def to_status(error: EngineError | RequestError) -> tuple[grpc.StatusCode, statu
     code, reason = _TABLE[home or engine_errors.EngineFailed]
     packed = [_pack(detail) for detail in _details(error, reason)]
     number: int = code.value[0]
-    return code, status_pb2.Status(code=number, message=str(error), details=packed)
+    message = _shorten(str(error), MAX_MESSAGE_BYTES)
+    return code, status_pb2.Status(code=number, message=message, details=packed)
 
 
 def _details(error: EngineError | RequestError, reason: int) -> Iterable[Message]:
@@ -99,20 +106,13 @@ def _details(error: EngineError | RequestError, reason: int) -> Iterable[Message
         info.metadata["capability"] = error.capability
     yield info
     if violations := _violations(error):
-        yield error_details_pb2.BadRequest(
-            field_violations=[
-                error_details_pb2.BadRequest.FieldViolation(
-                    field=violation.field, description=violation.description
-                )
-                for violation in violations
-            ]
-        )
+        yield _bad_request(violations)
     if isinstance(
         error,
         engine_errors.JobNotFound | engine_errors.JobAlreadyExists | engine_errors.UidMismatch,
     ):
         yield error_details_pb2.ResourceInfo(
-            resource_type="jobengine.v1.Job", resource_name=error.name, description=str(error)
+            resource_type="jobengine.v1.Job", resource_name=_shorten(error.name, MAX_TEXT_BYTES)
         )
     if isinstance(error, _RETRYABLE):
         # Spread over a second, so that the clients of a stopped server don't come back at once.
@@ -122,6 +122,28 @@ def _details(error: EngineError | RequestError, reason: int) -> Iterable[Message
                 seconds=nanos // 1_000_000_000, nanos=nanos % 1_000_000_000
             )
         )
+
+
+def _bad_request(violations: Sequence[FieldViolation]) -> error_details_pb2.BadRequest:
+    """As many of the violations as fit, and how many more there are."""
+    request = error_details_pb2.BadRequest()
+    for index, violation in enumerate(violations):
+        if request.ByteSize() > MAX_VIOLATIONS_BYTES:
+            rest = f"and {len(violations) - index} more: mend these first"
+            request.field_violations.add(field=_shorten(violation.field, 50), description=rest)
+            break
+        request.field_violations.add(
+            field=_shorten(violation.field, MAX_TEXT_BYTES),
+            description=_shorten(violation.description, MAX_TEXT_BYTES),
+        )
+    return request
+
+
+def _shorten(text: str, size: int) -> str:
+    raw = text.encode(errors="replace")
+    if len(raw) <= size:
+        return text
+    return raw[: size - 3].decode(errors="ignore") + "…"
 
 
 def _violations(error: EngineError | RequestError) -> Sequence[FieldViolation]:

@@ -33,7 +33,8 @@ MAX_CURSOR_BYTES = 1024
 MAX_TAIL_LINES = 1 << 40
 
 RESERVED_PREFIX = "jobengine.dev/"
-RESERVED_ENV = ("JOB_COMPLETION_INDEX", "JOBENGINE_JOB_NAME", "JOBENGINE_JOB_UID")
+RESERVED_ENV = ("JOB_COMPLETION_INDEX", "JOBENGINE_JOB_")
+"""How names begin that the service sets itself."""
 
 _DNS_LABEL = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 _DNS_SUBDOMAIN = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
@@ -206,7 +207,7 @@ def _env_name(path: str, name: str) -> Violations:
         yield FieldViolation(path, "has an empty name: remove it")
     elif "=" in name or "\0" in name:
         yield FieldViolation(f"{path}[{name!r}]", "has '=' or NUL in its name: rename it")
-    elif name in RESERVED_ENV:
+    elif name.startswith(RESERVED_ENV):
         yield FieldViolation(f"{path}[{name!r}]", "is set by the service: rename it")
 
 

@@ -1,6 +1,8 @@
 """The error table: every error has a code, a documented reason and its details."""
 
+import base64
 import inspect
+import urllib.parse
 
 import grpc
 import pytest
@@ -91,3 +93,22 @@ def test_fields_resources_and_delays() -> None:
         retry = details(to_status(error)[1])["RetryInfo"]
         assert isinstance(retry, error_details_pb2.RetryInfo)
         assert 0.5 <= retry.retry_delay.ToTimedelta().total_seconds() <= 1.5
+
+
+@pytest.mark.parametrize("letter", ["x", "ü", "\0", "😀"])
+def test_an_error_always_fits_into_the_trailers(letter: str) -> None:
+    """gRPC refuses more than 8 KiB of metadata: the caller would see RESOURCE_EXHAUSTED."""
+    violations = [FieldViolation(f"spec.env[{letter * 999!r}]", letter * 999) for _ in range(999)]
+    for error in (
+        InvalidRequest(violations),
+        engine_errors.InvalidSpec(violations),
+        engine_errors.EngineFailed(letter * 99_999),
+        engine_errors.JobNotFound(letter * 99_999),
+    ):
+        _, status = to_status(error)
+        message = len(urllib.parse.quote(status.message))
+        assert message + len(base64.b64encode(status.SerializeToString())) < 7000
+    bad = details(to_status(InvalidRequest(violations))[1])["BadRequest"]
+    assert isinstance(bad, error_details_pb2.BadRequest)
+    assert len(bad.field_violations) > 3
+    assert "more" in bad.field_violations[-1].description
