@@ -35,7 +35,7 @@ def test_row(name: str, tmp_path: Path) -> None:
     assert figures
     for figure in figures:
         assert figure.measure.rounds, figure
-        if not figure.name.startswith("memory per job"):  # of so few that it drowns in noise
+        if "memory per" not in figure.name:  # of so few that it drowns in noise
             assert figure.measure.value > 0, figure
 
 
