@@ -95,8 +95,9 @@ def _run(settings: Settings, request: Request, wakeup: int) -> None:
         return
     try:
         # A server that stops a job writes `stop` and then looks for claimed attempts; we
-        # claim and then look for `stop`. One of the two always sees the other.
-        if os.path.exists(record.STOP):  # noqa: PTH110
+        # claim and then look for `stop`. One of the two always sees the other. A job that is
+        # removed leaves its place first, then its files, `stop` among them.
+        if os.path.exists(record.STOP) or not _in_place(settings, request):  # noqa: PTH110
             end = End(record.NEVER_RAN, time.time())
         else:
             end = _supervise(settings, request, job.plan, (fd, wakeup))
@@ -104,6 +105,14 @@ def _run(settings: Settings, request: Request, wakeup: int) -> None:
     finally:
         os.close(fd)
     _notify(settings, request)
+
+
+def _in_place(settings: Settings, request: Request) -> bool:
+    """Whether the directory that we stand in is still the job's."""
+    try:
+        return os.path.samefile(".", f"{settings.state_dir}/{JOBS}/{request.name}")  # noqa: PTH121
+    except OSError:
+        return False
 
 
 def _claim_patiently(request: Request) -> int | None:

@@ -60,10 +60,6 @@ class FaultyServer:
                 },
             )
 
-    def move(self) -> None:
-        """Have the next start take another port."""
-        self.address = "127.0.0.1:0"
-
     def send(self, number: signal.Signals) -> None:
         os.kill(self.pid, number)
 

@@ -108,6 +108,9 @@ class JobEngineServicer(object):
         nothing; so does a repeat without a name but with the same request_id. The same name
         with another request_id or spec: ALREADY_EXISTS. Every wrong field is named in
         INVALID_ARGUMENT, and nothing is started.
+
+        The job itself remembers its request: once it is gone (DeleteJob, ttl_after_finished), a
+        repeat is a new job. Let a ttl_after_finished outlast the time for which you repeat.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -37,6 +37,9 @@ class JobEngineStub:
     nothing; so does a repeat without a name but with the same request_id. The same name
     with another request_id or spec: ALREADY_EXISTS. Every wrong field is named in
     INVALID_ARGUMENT, and nothing is started.
+
+    The job itself remembers its request: once it is gone (DeleteJob, ttl_after_finished), a
+    repeat is a new job. Let a ttl_after_finished outlast the time for which you repeat.
     """
 
     DeleteJob: grpc.UnaryUnaryMultiCallable[
@@ -137,6 +140,9 @@ class JobEngineAsyncStub:
     nothing; so does a repeat without a name but with the same request_id. The same name
     with another request_id or spec: ALREADY_EXISTS. Every wrong field is named in
     INVALID_ARGUMENT, and nothing is started.
+
+    The job itself remembers its request: once it is gone (DeleteJob, ttl_after_finished), a
+    repeat is a new job. Let a ttl_after_finished outlast the time for which you repeat.
     """
 
     DeleteJob: grpc.aio.UnaryUnaryMultiCallable[
@@ -239,6 +245,9 @@ class JobEngineServicer(metaclass=abc.ABCMeta):
         nothing; so does a repeat without a name but with the same request_id. The same name
         with another request_id or spec: ALREADY_EXISTS. Every wrong field is named in
         INVALID_ARGUMENT, and nothing is started.
+
+        The job itself remembers its request: once it is gone (DeleteJob, ttl_after_finished), a
+        repeat is a new job. Let a ttl_after_finished outlast the time for which you repeat.
         """
 
     @abc.abstractmethod
