@@ -6,6 +6,9 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from engines.lifecycle import facts
+from engines.lifecycle.facts import End
+from engines.lifecycle.intent import make_intent
 from engines.local import plan, record
 from engines.local.store import Store
 from jobengine import JobSpec
@@ -30,7 +33,7 @@ def make_finished_jobs(state_dir: Path, names: Sequence[str]) -> None:
 
 def _make(store: Store, name: str) -> None:
     spec = JobSpec(command=["true"])
-    intent = plan.make_intent(name, spec, "", None)
+    intent = make_intent(name, spec, "", None, now=time.time())
     files = store.create(
         intent, plan.make_plan(spec, LOG_LIMIT_BYTES), spec.SerializeToString(deterministic=True)
     )
@@ -38,6 +41,6 @@ def _make(store: Store, name: str) -> None:
     attempt = os.open(record.attempt_name(0, 0), os.O_CREAT | os.O_RDWR, 0o600, dir_fd=directory)
     now = time.time()
     os.write(attempt, record.encode_start(now, os.getpid()))
-    record.write_end(attempt, record.End(record.EXITED, now, 0))
+    record.write_end(attempt, End(facts.EXITED, now, 0))
     for fd in (*files, attempt):
         os.close(fd)

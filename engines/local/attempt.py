@@ -10,11 +10,12 @@ from typing import Final
 
 import psutil
 
+from engines.lifecycle import facts
+from engines.lifecycle.facts import End
 from engines.local import record, tree
 from engines.local.cgroup import Group
 from engines.local.child import Child
 from engines.local.log import READ_BYTES, STDERR, STDOUT, LogWriter
-from engines.local.record import End
 
 _DRAIN_SECONDS: Final = 5.0
 _KILL_AGAIN_SECONDS: Final = 1.0
@@ -56,7 +57,7 @@ class Supervisor:
         self._drain()
         code = os.waitstatus_to_exitcode(self._status)
         return End(
-            self._stopped or record.EXITED,
+            self._stopped or facts.EXITED,
             end_time,
             code if code >= 0 else None,
             max(-code, 0),
@@ -86,10 +87,10 @@ class Supervisor:
         stop = record.read_stop()
         if stop is not None:
             self._grace = min(self._grace, stop.grace) if self._stopped else stop.grace
-            self._terminate(record.STOPPED)
+            self._terminate(facts.STOPPED)
 
     def _time_out(self) -> None:
-        self._terminate(record.TIMED_OUT)
+        self._terminate(facts.TIMED_OUT)
 
     def _terminate(self, reason: str) -> None:
         """Ask everything to end, and see to it after the grace time."""

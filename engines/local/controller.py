@@ -13,18 +13,20 @@ import structlog
 from engines.base import Changed, Job, Removed
 from engines.errors import EngineUnavailable
 from engines.feed import Feed
+from engines.lifecycle.active import make_job
+from engines.lifecycle.facts import Key, Stop
+from engines.lifecycle.status import Progress, status
+from engines.lifecycle.timers import Timer, Timers
 from engines.local import record
 from engines.local.cgroup import Groups
 from engines.local.commit import Committer
-from engines.local.jobs import ActiveJob, Key, make_job
+from engines.local.jobs import LocalJob
 from engines.local.orphans import Orphans
 from engines.local.pool import Pool
-from engines.local.record import Attempt, Stop
+from engines.local.record import Attempt
 from engines.local.scheduler import Scheduler
 from engines.local.shim import Settings
-from engines.local.status import Progress, status
 from engines.local.store import Store
-from engines.local.timers import Timer, Timers
 
 _SWEEP_SECONDS: Final = 1.0
 _RESUBMIT_SWEEPS: Final = 30
@@ -43,7 +45,7 @@ class Controller:
 
     def __init__(self, store: Store, groups: Groups, settings: Settings, max_running: int) -> None:
         self.jobs: dict[str, Job] = {}
-        self.active: dict[str, ActiveJob] = {}
+        self.active: dict[str, LocalJob] = {}
         self.removals: dict[str, asyncio.Task[None]] = {}
         self.feed = Feed()
         self.committer = Committer(store.sync)
@@ -107,7 +109,7 @@ class Controller:
             found = status(intent, Progress(stored.attempts), stored.stop)
             self.jobs[intent.name] = make_job(intent, found)
             if not found.state.terminal:
-                job = ActiveJob(intent, stored.attempts, stored.stop)
+                job = LocalJob(intent, stored.attempts, stored.stop)
                 job.deleted = stored.deleted
                 self.active[intent.name] = job
             elif stored.deleted:
@@ -120,7 +122,7 @@ class Controller:
 
     # What comes in.
 
-    def accept(self, job: ActiveJob) -> None:
+    def accept(self, job: LocalJob) -> None:
         """Take up a job that was just written down."""
         name = job.intent.name
         self.active[name] = job
@@ -144,7 +146,7 @@ class Controller:
                 self._look(self.active[name], [parsed])
         self._scheduler.run()
 
-    def _look(self, job: ActiveJob, keys: Iterable[Key]) -> None:
+    def _look(self, job: LocalJob, keys: Iterable[Key]) -> None:
         """Read attempts' records, and act on what they say."""
         name = job.intent.name
         news = False
@@ -154,7 +156,7 @@ class Controller:
         if news:
             self._update(job)
 
-    def _update(self, job: ActiveJob) -> None:
+    def _update(self, job: LocalJob) -> None:
         """Act on a job's new state."""
         started = job.status.start_time is not None
         changed = job.refresh()
@@ -170,13 +172,13 @@ class Controller:
             self._arm(job)
         self._settle(job)
 
-    def _settle(self, job: ActiveJob) -> None:
+    def _settle(self, job: LocalJob) -> None:
         """Stop what still runs of a job whose outcome is decided."""
         if not job.stopping and (reason := job.due(time.time())) is not None:
             job.stopping = True
             self.spawn(self._stop(job, reason, self._grace, delete=False))
 
-    def _end(self, job: ActiveJob) -> None:
+    def _end(self, job: LocalJob) -> None:
         name = job.intent.name
         del self.active[name]
         if job.deleted:
@@ -187,7 +189,7 @@ class Controller:
     # What is decided here.
 
     async def stop(
-        self, job: ActiveJob, reason: str, grace: float | None = None, *, delete: bool = False
+        self, job: LocalJob, reason: str, grace: float | None = None, *, delete: bool = False
     ) -> None:
         """Note durably that a job has to end, and end what runs of it.
 
@@ -198,7 +200,7 @@ class Controller:
         # In a task of its own, so that a caller that gives up doesn't leave half of it.
         await asyncio.shield(self.spawn(self._stop(job, reason, grace, delete=delete)))
 
-    async def _stop(self, job: ActiveJob, reason: str, grace: float, *, delete: bool) -> None:
+    async def _stop(self, job: LocalJob, reason: str, grace: float, *, delete: bool) -> None:
         stop: Stop | None = Stop(reason, time.time(), grace)
         if job.stop is not None:
             stop = job.stop._replace(grace=grace) if grace < job.stop.grace else None
@@ -229,7 +231,7 @@ class Controller:
             self._update(job)
         self._scheduler.run()
 
-    def _signal(self, job: ActiveJob) -> None:
+    def _signal(self, job: LocalJob) -> None:
         for attempt in list(job.running.values()):
             self._store.signal(job.intent.name, attempt, signal.SIGTERM)
 
@@ -256,7 +258,7 @@ class Controller:
 
     # Time.
 
-    def _arm(self, job: ActiveJob) -> None:
+    def _arm(self, job: LocalJob) -> None:
         if (due := job.next_due) is not None:
             self._timers.add(Timer(due, _DUE, job.intent.name, job.intent.uid))
 
@@ -299,5 +301,5 @@ class Controller:
                 self._update(job)
         self._scheduler.run()
 
-    def _running(self) -> list[tuple[ActiveJob, Attempt]]:
+    def _running(self) -> list[tuple[LocalJob, Attempt]]:
         return [(job, attempt) for job in self.active.values() for attempt in job.running.values()]

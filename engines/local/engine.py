@@ -4,6 +4,7 @@ import asyncio
 import errno
 import os
 import platform
+import time
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 from hashlib import blake2b
@@ -30,10 +31,12 @@ from engines.errors import (
     LimitReached,
     UidMismatch,
 )
-from engines.local import plan, record
+from engines.lifecycle import facts
+from engines.lifecycle.intent import make_intent
+from engines.local import plan
 from engines.local.cgroup import Groups
 from engines.local.controller import Controller
-from engines.local.jobs import ActiveJob
+from engines.local.jobs import LocalJob
 from engines.local.output import read_output
 from engines.local.shim import Settings
 from engines.local.store import Store
@@ -146,14 +149,15 @@ class LocalEngine(Engine):
         await self._settled(name)
         if name in controller.jobs:
             raise JobAlreadyExists(name)
-        intent = plan.make_intent(name, spec, request_id, self.limits.default_start_timeout)
+        start_timeout = self.limits.default_start_timeout
+        intent = make_intent(name, spec, request_id, start_timeout, now=time.time())
         what = plan.make_plan(spec, self._log_limit_bytes)
         data = spec.SerializeToString(deterministic=True)
         written = self._creating[name] = controller.committer.submit(
             lambda: self._store.create(intent, what, data), lambda: self._store.forget(name)
         )
 
-        active = ActiveJob(intent)
+        active = LocalJob(intent)
 
         def accept(future: asyncio.Future[None]) -> None:
             del self._creating[name]
@@ -189,7 +193,7 @@ class LocalEngine(Engine):
         active = controller.active.get(name)
         try:
             if active is not None:
-                await controller.stop(active, record.DELETED, grace_seconds, delete=True)
+                await controller.stop(active, facts.DELETED, grace_seconds, delete=True)
             elif name not in controller.removals and controller.jobs.get(name) is job:
                 await asyncio.shield(controller.remove(name, noted=False))
         except OSError as exc:
@@ -205,7 +209,7 @@ class LocalEngine(Engine):
         if active is None:
             return job.status
         try:
-            await controller.stop(active, record.CANCELLED, grace_seconds)
+            await controller.stop(active, facts.CANCELLED, grace_seconds)
         except OSError as exc:
             raise _unwritten(exc) from exc
         return active.status

@@ -7,13 +7,13 @@ import structlog
 
 from engines.local import record
 from engines.local.cgroup import Group, Groups
-from engines.local.jobs import ActiveJob
+from engines.local.jobs import LocalJob
 from engines.local.record import Attempt
 from engines.local.store import Store
 
 _log = structlog.get_logger(__name__)
 
-Running = Sequence[tuple[ActiveJob, Attempt]]
+Running = Sequence[tuple[LocalJob, Attempt]]
 """Attempts that are believed to run, with their jobs."""
 
 
@@ -24,7 +24,7 @@ class Orphans:
         self._store = store
         self._groups = groups
 
-    async def find(self, running: Running) -> AsyncIterator[tuple[ActiveJob, Attempt]]:
+    async def find(self, running: Running) -> AsyncIterator[tuple[LocalJob, Attempt]]:
         """Yield those whose shim is gone, with the end that their record has by now."""
         for job, attempt in await asyncio.to_thread(self._unattended, running):
             group = self._group(job, attempt)
@@ -51,5 +51,5 @@ class Orphans:
                 group.kill()
                 group.remove()
 
-    def _group(self, job: ActiveJob, attempt: Attempt) -> Group:
+    def _group(self, job: LocalJob, attempt: Attempt) -> Group:
         return self._groups.group(job.intent.uid, record.attempt_name(*attempt[:2]))

@@ -8,10 +8,12 @@ from typing import Final
 
 from engines.base import LogChunk, LogQuery, LogStream
 from engines.errors import FieldViolation, InvalidSpec, JobNotFound
+from engines.lifecycle import facts
+from engines.lifecycle.facts import End
 from engines.local import record
 from engines.local.controller import Controller
 from engines.local.logs import AttemptLog, Piece, make_cursor, parse_cursor
-from engines.local.record import Attempt, End, JobFile
+from engines.local.record import Attempt, JobFile
 from engines.local.store import Store
 
 _POLL_SECONDS: Final = 0.05
@@ -149,7 +151,7 @@ class _Reader:
     def _over(self, attempt: int) -> bool:
         """Whether no attempt after the one before this will be made."""
         before = self._end(attempt - 1) if attempt else None
-        succeeded = before is not None and before.reason == record.EXITED and before.code == 0
+        succeeded = before is not None and before.reason == facts.EXITED and before.code == 0
         return succeeded or self._gone()
 
     def _gone(self) -> bool:

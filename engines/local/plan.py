@@ -3,16 +3,13 @@
 import grp
 import os
 import pwd
-import time
-import uuid
 from collections.abc import Container, Sequence
 from dataclasses import dataclass
 
-from google.protobuf.duration_pb2 import Duration
-
-from engines.base import Capability, spec_hash
+from engines.base import Capability
 from engines.errors import FieldViolation
-from engines.local.record import Intent, Plan
+from engines.lifecycle.intent import seconds
+from engines.local.record import Plan
 from jobengine.v1.job_pb2 import JobSpec
 
 _BASE_VARIABLES = ("PATH", "HOME", "USER", "LANG", "TZ", "TMPDIR")
@@ -111,26 +108,6 @@ def _numbered(uid: int) -> Account:
     return Account(entry.pw_name, uid, entry.pw_gid, entry.pw_dir)
 
 
-def make_intent(name: str, spec: JobSpec, request_id: str, start_timeout: float | None) -> Intent:
-    """What the engine has to know to schedule the job, accepted now."""
-    return Intent(
-        name=name,
-        uid=uuid.uuid4().hex,
-        request_id=request_id,
-        spec_hash=spec_hash(spec),
-        create_time=time.time(),
-        labels=dict(spec.labels),
-        completions=spec.completions or 1,
-        parallelism=spec.parallelism or 1,
-        max_retries=spec.max_retries,
-        timeout=_seconds(spec.timeout) if spec.HasField("timeout") else None,
-        start_timeout=(
-            _seconds(spec.start_timeout) if spec.HasField("start_timeout") else start_timeout
-        ),
-        ttl=_seconds(spec.ttl_after_finished) if spec.HasField("ttl_after_finished") else None,
-    )
-
-
 def make_plan(spec: JobSpec, log_limit_bytes: int) -> Plan:
     """What the shim has to know to run the job."""
     account = find_account(spec.user) if spec.user else None
@@ -147,9 +124,5 @@ def make_plan(spec: JobSpec, log_limit_bytes: int) -> Plan:
         cpu_millis=spec.resources.cpu_millis,
         memory_bytes=spec.resources.memory_bytes,
         log_limit_bytes=log_limit_bytes,
-        timeout=_seconds(spec.timeout) if spec.HasField("timeout") else None,
+        timeout=seconds(spec.timeout) if spec.HasField("timeout") else None,
     )
-
-
-def _seconds(duration: Duration) -> float:
-    return duration.seconds + duration.nanos / 1e9

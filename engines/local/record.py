@@ -22,6 +22,9 @@ import time
 import zlib
 from typing import Any, Final, NamedTuple
 
+from engines.lifecycle import facts
+from engines.lifecycle.facts import End, Intent, Stop
+
 JOB: Final = "job"
 STOP: Final = "stop"
 START_BYTES: Final = 256
@@ -29,21 +32,6 @@ COMMAND_BYTES: Final = 64
 END_BYTES: Final = 1024
 _END_OFFSET: Final = START_BYTES + COMMAND_BYTES
 _MESSAGE_CHARACTERS: Final = 300  # at most 6 bytes each as JSON has them
-
-# How an attempt ended.
-EXITED: Final = "exited"
-TIMED_OUT: Final = "timed-out"
-STOPPED: Final = "stopped"
-START_FAILED: Final = "start-failed"
-NEVER_RAN: Final = "never-ran"
-LOST: Final = "lost"
-
-# Why the server stops a job.
-CANCELLED: Final = "cancelled"
-DELETED: Final = "deleted"
-START_TIMEOUT: Final = "start-timeout"
-DEADLINE: Final = "deadline"
-SETTLED: Final = "settled"  # one of its instances has decided the outcome already
 
 
 class Plan(NamedTuple):
@@ -59,45 +47,8 @@ class Plan(NamedTuple):
     timeout: float | None
 
 
-class Intent(NamedTuple):
-    """What the server has to know to schedule a job. Times in seconds."""
-
-    name: str
-    uid: str
-    request_id: str
-    spec_hash: str
-    create_time: float
-    labels: dict[str, str]
-    completions: int
-    parallelism: int
-    max_retries: int
-    timeout: float | None
-    start_timeout: float | None
-    ttl: float | None
-
-
-class Stop(NamedTuple):
-    """The decision that a job has to end."""
-
-    reason: str
-    time: float
-    grace: float
-
-
-class End(NamedTuple):
-    """How an attempt ended."""
-
-    reason: str
-    time: float
-    code: int | None = None
-    signal: int = 0
-    oom: bool = False
-    message: str = ""
-    lost_bytes: int = 0
-
-
 class Attempt(NamedTuple):
-    """One run of one instance."""
+    """One run of one instance, as its record has it."""
 
     instance: int
     attempt: int
@@ -186,7 +137,7 @@ def parse_attempt(instance: int, attempt: int, data: bytes) -> Attempt:
     """An attempt from its file's bytes; a torn start (another boot's) reads as lost."""
     start = _unblock(data[:START_BYTES])
     if start is None:
-        return Attempt(instance, attempt, 0.0, 0, end=End(LOST, 0.0))
+        return Attempt(instance, attempt, 0.0, 0, end=End(facts.LOST, 0.0))
     command = _unblock(data[START_BYTES:_END_OFFSET])
     end = _unblock(data[_END_OFFSET:])
     return Attempt(
@@ -215,7 +166,7 @@ def read_stop(directory: str = ".") -> Stop | None:
         return None
     except IsADirectoryError:
         value = None
-    return Stop(*value) if value else Stop(CANCELLED, time.time(), 0.0)
+    return Stop(*value) if value else Stop(facts.CANCELLED, time.time(), 0.0)
 
 
 def read(path: str) -> bytes:

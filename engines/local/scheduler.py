@@ -2,7 +2,7 @@
 
 from collections import deque
 
-from engines.local.jobs import ActiveJob
+from engines.local.jobs import LocalJob
 from engines.local.pool import Pool
 from engines.local.shim import Request
 
@@ -17,11 +17,11 @@ class Scheduler:
     def __init__(self, pool: Pool, max_running: int) -> None:
         self._pool = pool
         self._places = max_running
-        self._turns: deque[ActiveJob] = deque()
+        self._turns: deque[LocalJob] = deque()
         self._taken: dict[str, int] = {}
         self._sum = 0
 
-    def update(self, job: ActiveJob) -> None:
+    def update(self, job: LocalJob) -> None:
         """Take note that a job has changed: places that it needs or has given back."""
         taken = job.in_flight if not job.status.state.terminal else 0
         self._sum += taken - self._taken.get(job.intent.uid, 0)
@@ -46,12 +46,12 @@ class Scheduler:
             self.update(job)
         self._pool.want(self._sum)
 
-    def submit_again(self, job: ActiveJob) -> None:
+    def submit_again(self, job: LocalJob) -> None:
         """Hand out again what may have been lost on the way; nothing runs twice by that."""
         for instance, attempt in job.handed_out:
             self._submit(job, instance, attempt)
 
-    def _submit(self, job: ActiveJob, instance: int, attempt: int) -> None:
+    def _submit(self, job: LocalJob, instance: int, attempt: int) -> None:
         intent = job.intent
         first_start = job.progress.first_start
         self._pool.submit(Request(intent.name, intent.uid, instance, attempt, first_start))

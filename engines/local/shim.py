@@ -14,11 +14,13 @@ import time
 from types import FrameType
 from typing import Final, NamedTuple
 
+from engines.lifecycle import facts
+from engines.lifecycle.facts import End
 from engines.local import child, record, tree
 from engines.local.attempt import Supervisor
 from engines.local.cgroup import Group, Hierarchy, group_name
 from engines.local.log import LogWriter
-from engines.local.record import End, JobFile, Plan
+from engines.local.record import JobFile, Plan
 
 REQUEST_BYTES: Final = 256
 RETIRE: Final = b"retire".ljust(REQUEST_BYTES)
@@ -98,7 +100,7 @@ def _run(settings: Settings, request: Request, wakeup: int) -> None:
         # claim and then look for `stop`. One of the two always sees the other. A job that is
         # removed leaves its place first, then its files, `stop` among them.
         if os.path.exists(record.STOP) or not _in_place(settings, request):  # noqa: PTH110
-            end = End(record.NEVER_RAN, time.time())
+            end = End(facts.NEVER_RAN, time.time())
         else:
             end = _supervise(settings, request, job.plan, (fd, wakeup))
         _record(fd, end)
@@ -172,7 +174,7 @@ def _supervise(settings: Settings, request: Request, plan: Plan, fds: tuple[int,
         seconds = plan.timeout and max(started + plan.timeout - time.time(), 0.0)
         return supervisor.run(seconds, settings.grace, (request.uid, name))
     except (child.StartError, OSError) as exc:
-        return End(record.START_FAILED, time.time(), message=str(exc))
+        return End(facts.START_FAILED, time.time(), message=str(exc))
     finally:
         log.close()
         if group is not None:

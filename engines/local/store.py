@@ -19,9 +19,11 @@ from typing import NamedTuple
 import structlog
 
 from engines.errors import EngineFailed
+from engines.lifecycle import facts
+from engines.lifecycle.facts import End, Intent, Stop
 from engines.local import record, tree
 from engines.local.cgroup import Group
-from engines.local.record import Attempt, End, Intent, JobFile, Plan, Stop
+from engines.local.record import Attempt, JobFile, Plan
 from engines.local.shim import EVENTS, JOBS
 
 _DELETE = "delete"
@@ -233,14 +235,14 @@ class Store:
             fd = os.open(path, os.O_RDWR)
         except FileNotFoundError:  # somebody has removed it behind our back
             self._kill(intent.uid, attempt, group)
-            return attempt._replace(end=End(record.LOST, time.time()))
+            return attempt._replace(end=End(facts.LOST, time.time()))
         try:
             if record.held(fd):
                 return None
             found = record.parse_attempt(*attempt[:2], record.read(path))
             if found.end is None or found.pid == 0:
                 self._kill(intent.uid, found, group)
-                end = End(record.LOST, time.time())
+                end = End(facts.LOST, time.time())
                 record.write_end(fd, end)
                 found = found._replace(end=end)
             return found

@@ -10,10 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engines.errors import InvalidToken
+from engines.lifecycle import facts
+from engines.lifecycle.facts import End, Intent
 from engines.local import record
 from engines.local.log import STDERR, STDOUT, LogWriter
 from engines.local.logs import AttemptLog, parse_cursor
-from engines.local.record import End, Intent, JobFile, Plan
+from engines.local.record import JobFile, Plan
 from engines.local.shim import REQUEST_BYTES, Request
 
 INTENT = Intent("job", "uid", "request", "hash", 1.5, {"a": "b"}, 3, 2, 1, 9.5, None, 0.0)
@@ -41,7 +43,7 @@ def test_an_attempt_is_read_at_every_stage(tmp_path: Path) -> None:
     stages = [record.parse_attempt(4, 2, path.read_bytes())]
     record.write_command(fd, 78)
     stages.append(record.parse_attempt(4, 2, path.read_bytes()))
-    end = End(record.EXITED, 13.5, 3, 0, oom=False, message='"\\ü' * 500, lost_bytes=7)
+    end = End(facts.EXITED, 13.5, 3, 0, oom=False, message='"\\ü' * 500, lost_bytes=7)
     record.write_end(fd, end)
     os.close(fd)
     stages.append(record.parse_attempt(4, 2, path.read_bytes()))
@@ -57,7 +59,7 @@ def test_a_torn_start_reads_as_lost_and_a_torn_end_as_none() -> None:
     start = record.encode_start(12.5, 77)
     torn = record.parse_attempt(0, 0, b"\0" * len(start))
     assert torn.end is not None
-    assert torn.end.reason == record.LOST
+    assert torn.end.reason == facts.LOST
     assert record.parse_attempt(0, 0, start[:400] + b"12345678 [1, 2" + start[414:]).end is None
 
 

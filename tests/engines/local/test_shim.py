@@ -3,8 +3,10 @@
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
+from engines.lifecycle.intent import make_intent
 from engines.local import plan, record
 from engines.local.shim import JOBS
 from engines.local.store import Store
@@ -31,7 +33,7 @@ def run_shim(tmp_path: Path, moved: str) -> tuple[Path, Path]:
     """Have a shim run a job; return the job's directory and the file that the job writes."""
     state_dir, written = tmp_path / "state", tmp_path / "written"
     spec = shell(f"echo ran > {written}")
-    intent = plan.make_intent("job", spec, "", None)
+    intent = make_intent("job", spec, "", None, now=time.time())
     store = Store(state_dir)
     store.open()
     try:

@@ -5,9 +5,10 @@ import itertools
 import pytest
 
 from engines.base import Reason, State
-from engines.local import record
-from engines.local.record import Attempt, End, Intent, Stop
-from engines.local.status import Progress, status
+from engines.lifecycle import facts
+from engines.lifecycle.facts import End, Intent, Stop
+from engines.lifecycle.status import Progress, status
+from engines.local.record import Attempt
 
 
 def intent(completions: int = 1, max_retries: int = 0) -> Intent:
@@ -19,7 +20,7 @@ def intent(completions: int = 1, max_retries: int = 0) -> Intent:
 def ran(
     instance: int = 0,
     attempt: int = 0,
-    reason: str = record.EXITED,
+    reason: str = facts.EXITED,
     time: float = 20.0,
     **end: object,
 ) -> Attempt:
@@ -32,7 +33,7 @@ def runs(instance: int = 0, attempt: int = 0) -> Attempt:
 
 OK = ran(code=0)
 THREE = ran(code=3)
-CANCEL = Stop(record.CANCELLED, 15.0, 1.0)
+CANCEL = Stop(facts.CANCELLED, 15.0, 1.0)
 
 TABLE = [
     ("nothing yet", intent(), [], None, State.PENDING, Reason.NONE),
@@ -44,7 +45,7 @@ TABLE = [
     (
         "no program",
         intent(),
-        [ran(reason=record.START_FAILED)],
+        [ran(reason=facts.START_FAILED)],
         None,
         State.FAILED,
         Reason.START_FAILED,
@@ -52,7 +53,7 @@ TABLE = [
     (
         "timeout",
         intent(),
-        [ran(reason=record.TIMED_OUT, code=0)],
+        [ran(reason=facts.TIMED_OUT, code=0)],
         None,
         State.FAILED,
         Reason.DEADLINE_EXCEEDED,
@@ -60,16 +61,16 @@ TABLE = [
     (
         "timeout isn't retried",
         intent(1, 5),
-        [ran(reason=record.TIMED_OUT)],
+        [ran(reason=facts.TIMED_OUT)],
         None,
         State.FAILED,
         Reason.DEADLINE_EXCEEDED,
     ),
-    ("lost", intent(), [ran(reason=record.LOST)], None, State.LOST, Reason.UNKNOWN),
+    ("lost", intent(), [ran(reason=facts.LOST)], None, State.LOST, Reason.UNKNOWN),
     (
         "lost isn't retried",
         intent(1, 5),
-        [ran(reason=record.LOST)],
+        [ran(reason=facts.LOST)],
         None,
         State.LOST,
         Reason.UNKNOWN,
@@ -97,8 +98,8 @@ TABLE = [
     (
         "failed, other stopped",
         intent(2),
-        [THREE, ran(1, reason=record.STOPPED)],
-        Stop(record.SETTLED, 15.0, 1.0),
+        [THREE, ran(1, reason=facts.STOPPED)],
+        Stop(facts.SETTLED, 15.0, 1.0),
         State.FAILED,
         Reason.NON_ZERO_EXIT,
     ),
@@ -107,7 +108,7 @@ TABLE = [
     (
         "cancelled",
         intent(),
-        [ran(reason=record.STOPPED, signal=15)],
+        [ran(reason=facts.STOPPED, signal=15)],
         CANCEL,
         State.CANCELLED,
         Reason.CANCELLED,
@@ -125,17 +126,17 @@ TABLE = [
     (
         "claimed after the stop",
         intent(),
-        [ran(reason=record.NEVER_RAN)],
+        [ran(reason=facts.NEVER_RAN)],
         CANCEL,
         State.CANCELLED,
         Reason.CANCELLED,
     ),
-    ("deleted", intent(), [], Stop(record.DELETED, 15.0, 1.0), State.CANCELLED, Reason.DELETED),
+    ("deleted", intent(), [], Stop(facts.DELETED, 15.0, 1.0), State.CANCELLED, Reason.DELETED),
     (
         "no place",
         intent(),
         [],
-        Stop(record.START_TIMEOUT, 15.0, 1.0),
+        Stop(facts.START_TIMEOUT, 15.0, 1.0),
         State.FAILED,
         Reason.START_TIMEOUT,
     ),
@@ -143,7 +144,7 @@ TABLE = [
         "between retries",
         intent(1, 9),
         [THREE],
-        Stop(record.DEADLINE, 15.0, 1.0),
+        Stop(facts.DEADLINE, 15.0, 1.0),
         State.FAILED,
         Reason.DEADLINE_EXCEEDED,
     ),

@@ -1,57 +1,61 @@
-"""Says how a job is doing, from its records alone."""
+"""Says how a job is doing, from what is known of it alone."""
 
 from collections.abc import Iterable
+from typing import Generic, TypeVar
 
 from engines.base import Reason, State, Status
-from engines.local import record
-from engines.local.record import Attempt, End, Intent, Stop
+from engines.lifecycle import facts
+from engines.lifecycle.facts import Attempt, End, Intent, Key, Stop, key_of
+
+A = TypeVar("A", bound=Attempt)
 
 _STOPS = {
-    record.CANCELLED: (State.CANCELLED, Reason.CANCELLED, "cancelled"),
-    record.DELETED: (State.CANCELLED, Reason.DELETED, "deleted while it was running"),
-    record.START_TIMEOUT: (
+    facts.CANCELLED: (State.CANCELLED, Reason.CANCELLED, "cancelled"),
+    facts.DELETED: (State.CANCELLED, Reason.DELETED, "deleted while it was running"),
+    facts.START_TIMEOUT: (
         State.FAILED,
         Reason.START_TIMEOUT,
-        "it didn't get a place to run within its start_timeout",
+        "it didn't start within its start_timeout",
     ),
-    record.DEADLINE: (State.FAILED, Reason.DEADLINE_EXCEEDED, "its timeout ran out"),
+    facts.DEADLINE: (State.FAILED, Reason.DEADLINE_EXCEEDED, "its timeout ran out"),
+    facts.PULL_FAILED: (State.FAILED, Reason.IMAGE_PULL_FAILED, "its image can't be had"),
 }
 
 
-class Progress:
+class Progress(Generic[A]):
     """What a job's attempts come to. The order in which they are added makes no difference."""
 
-    def __init__(self, attempts: Iterable[Attempt] = ()) -> None:
-        self.active: set[tuple[int, int]] = set()
+    def __init__(self, attempts: Iterable[A] = ()) -> None:
+        self.active: set[Key] = set()
         self.succeeded: set[int] = set()
-        self.failures: list[Attempt] = []
-        self.last_success: Attempt | None = None
+        self.failures: list[A] = []
+        self.last_success: A | None = None
         self.first_start: float | None = None
         self.last_end: float | None = None
         for attempt in attempts:
             self.add(attempt)
 
-    def add(self, attempt: Attempt) -> None:
+    def add(self, attempt: A) -> None:
         """Take in an attempt that has started, or again once it has ended."""
-        key, end = attempt[:2], attempt.end
-        if end is not None and end.reason == record.NEVER_RAN:
+        key, end = key_of(attempt), attempt.end
+        if end is not None and end.reason == facts.NEVER_RAN:
             self.active.discard(key)
             return
-        if self.first_start is None or attempt.start_time < self.first_start:
-            self.first_start = attempt.start_time
+        if attempt.start_time:
+            self.first_start = min(self.first_start or attempt.start_time, attempt.start_time)
         if end is None:
             self.active.add(key)
             return
         self.active.discard(key)
         self.last_end = max(self.last_end or 0.0, end.time)
-        if end.reason == record.EXITED and end.code == 0:
+        if end.reason == facts.EXITED and end.code == 0:
             self.succeeded.add(attempt.instance)
             if self.last_success is None or _order(attempt) > _order(self.last_success):
                 self.last_success = attempt
-        elif end.reason != record.STOPPED:
+        elif end.reason != facts.STOPPED:
             self.failures.append(attempt)
 
-    def decisive(self, max_retries: int) -> Attempt | None:
+    def decisive(self, max_retries: int) -> A | None:
         """The failure that settled the job's outcome, if one has."""
         if len(self.failures) <= max_retries and all(map(_retriable, self.failures)):
             return None
@@ -67,11 +71,14 @@ def _order(attempt: Attempt) -> tuple[float, int, int]:
 
 
 def _retriable(attempt: Attempt) -> bool:
-    return attempt.end is None or attempt.end.reason not in (record.LOST, record.TIMED_OUT)
+    return attempt.end is None or attempt.end.reason not in (facts.LOST, facts.TIMED_OUT)
 
 
-def status(intent: Intent, progress: Progress, stop: Stop | None) -> Status:
-    """The job's status. Terminal only once nothing of it runs any more."""
+def status(intent: Intent, progress: Progress[A], stop: Stop | None, waiting: str = "") -> Status:
+    """The job's status. Terminal only once nothing of it runs any more.
+
+    `waiting` is the message while nothing has started yet.
+    """
     decisive = progress.decisive(intent.max_retries)
     state, reason, message = State.RUNNING, Reason.NONE, ""
     deciding: End | None = None
@@ -85,8 +92,9 @@ def status(intent: Intent, progress: Progress, stop: Stop | None) -> Status:
         state, reason, message = _failure(decisive, deciding)
     elif stop is not None and stop.reason in _STOPS:
         state, reason, message = _STOPS[stop.reason]
+        message = stop.message or message
     elif progress.first_start is None:
-        state = State.PENDING
+        state, message = State.PENDING, waiting
     ended = (progress.last_end, stop.time if stop and reason in _STOP_REASONS else None)
     return Status(
         active=len(progress.active) or None,
@@ -114,12 +122,12 @@ def _stands(failure: End, stop: Stop | None) -> bool:
 
 def _failure(attempt: Attempt, end: End) -> tuple[State, Reason, str]:
     where = f"instance {attempt.instance}"
-    if end.reason == record.LOST:
-        message = f"the process that looked after {where} is gone, and with it how that ended"
-        return State.LOST, Reason.UNKNOWN, message
-    if end.reason == record.TIMED_OUT:
+    if end.reason == facts.LOST:
+        gone = f"the process that looked after {where} is gone, and with it how that ended"
+        return State.LOST, Reason.UNKNOWN, end.message or gone
+    if end.reason == facts.TIMED_OUT:
         return State.FAILED, Reason.DEADLINE_EXCEEDED, "its timeout ran out"
-    if end.reason == record.START_FAILED:
+    if end.reason == facts.START_FAILED:
         return State.FAILED, Reason.START_FAILED, f"{where} could not be started: {end.message}"
     if end.oom:
         message = f"{where} used more memory than spec.resources.memory_bytes"
