@@ -45,6 +45,9 @@ class KnownEngine:
 
 _BUILT_IN: Mapping[str, BuiltIn] = {
     "local": BuiltIn("engines.local.engine:LocalEngine", "processes of this machine"),
+    "docker": BuiltIn(
+        "engines.docker:DockerEngine", "containers of a Docker or Podman daemon", "docker", "docker"
+    ),
     "fake": BuiltIn("engines.memory:MemoryEngine", "pretends to run jobs, for tests"),
 }
 

@@ -64,6 +64,10 @@ class ActiveJob(Generic[A]):
         """How many attempts take a place, running or about to."""
         return len(self.running) + len(self.handed_out)
 
+    def has_ended(self, key: Key) -> bool:
+        """Whether that attempt's end is known."""
+        return key in self._ended
+
     @property
     def settled(self) -> bool:
         """Whether a failure has decided the outcome."""

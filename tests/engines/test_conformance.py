@@ -1,8 +1,9 @@
 """Every engine through the conformance suite, directly and through a real server."""
 
 import contextlib
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import psutil
 import pytest
@@ -16,8 +17,12 @@ from engines.workload import Workload, watching
 from jobengine.v1.job_pb2 import JobSpec
 from server.app import Server
 from server.config import Config
+from tests.docker.fixtures import Reachable
 from tests.engines import plain_class
 from tests.remote import RemoteEngine
+
+if TYPE_CHECKING:  # it needs Docker's SDK
+    from tests.docker.place import Place
 
 GRACE_SECONDS = 2.0
 DEADLINE_SECONDS = 20.0
@@ -189,4 +194,60 @@ class TestLocal(Local, Direct):
 
 @pytest.mark.engine("local")
 class TestLocalOverGrpc(Local, OverGrpc):
+    pass
+
+
+class Docker:
+    """On the daemon that the fixture `daemon_host` names."""
+
+    deadline_seconds = 40.0
+
+    @pytest.fixture
+    def place(self, daemon_host: str, tmp_path: Path) -> "Iterator[Place]":
+        from tests.docker.place import place_on
+
+        with place_on(daemon_host, tmp_path) as place:
+            yield place
+
+    @pytest.fixture
+    def served(self, place: "Place") -> Engine:
+        return place.engine()
+
+    @pytest.fixture
+    def workload(self, place: "Place") -> Iterator[Workload]:
+        from tests.docker.place import DockerWorkload, SilentRegistry
+
+        with SilentRegistry() as registry:
+            yield DockerWorkload(place.directory, registry.address)
+
+
+class Dockerd(Docker):
+    @pytest.fixture
+    def daemon_host(self, dockerd: Reachable) -> str:
+        return dockerd.host
+
+
+class Podman(Docker):
+    @pytest.fixture
+    def daemon_host(self, podman_service: Reachable) -> str:
+        return podman_service.host
+
+
+@pytest.mark.engine("docker")
+class TestDocker(Dockerd, Direct):
+    pass
+
+
+@pytest.mark.engine("docker")
+class TestDockerOverGrpc(Dockerd, OverGrpc):
+    pass
+
+
+@pytest.mark.engine("podman")
+class TestPodman(Podman, Direct):
+    pass
+
+
+@pytest.mark.engine("podman")
+class TestPodmanOverGrpc(Podman, OverGrpc):
     pass

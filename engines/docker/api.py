@@ -1,0 +1,223 @@
+"""What the engine asks of the daemon, call by call."""
+
+from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
+from typing import Any, Final, NamedTuple, cast
+
+import requests
+from docker.auth import load_config, resolve_authconfig, resolve_repository_name
+from docker.errors import create_api_error_from_http_exception
+from docker.types.daemon import CancellableStream
+
+from engines.docker.daemon import Daemon, Refused
+from engines.docker.record import NAMESPACE, UID, UNCLAIMED
+
+NOT_FOUND: Final = 404
+CONFLICT: Final = 409
+
+PULL_SILENCE_SECONDS: Final = 300.0
+"""How long a pull may go without progress."""
+
+LOG_SILENCE_SECONDS: Final = 30.0
+"""How long a log may be silent before it is opened anew: the daemon may be gone."""
+
+_HEADER_BYTES: Final = 8
+_EVENTS: Final = {
+    "type": ["container", "volume"],
+    "event": ["create", "rename", "start", "die", "destroy", "remove"],
+}
+
+Json = Mapping[str, Any]
+Client = Any
+"""The SDK's APIClient, of which its types say too little."""
+
+
+class Frame(NamedTuple):
+    """An entry of a container's log: 1 for stdout or 2 for stderr, and its time before a blank."""
+
+    stream: int
+    data: bytes
+
+
+class Api:
+    """The calls. They raise what `Daemon.call` does; None is what isn't there, where that is said."""
+
+    def __init__(self, daemon: Daemon, namespace: str) -> None:
+        self._daemon = daemon
+        self._filter = {"label": f"{NAMESPACE}={namespace}"}
+
+    # -- volumes ------------------------------------------------------------------------------
+
+    async def volumes(self) -> Sequence[Json]:
+        """All volumes of the namespace, with their labels."""
+        found = await self._daemon.call(lambda client: client.volumes(filters=self._filter))
+        return cast("Sequence[Json]", found.get("Volumes") or ())
+
+    async def put_volume(self, name: str, labels: Mapping[str, str]) -> Mapping[str, str]:
+        """Make a volume with these labels unless there is one of that name.
+
+        Returns the labels that it has: of two calls with one name, both get those of the first.
+        """
+
+        def put(client: Client) -> Json:
+            made = client.create_volume(name, labels=dict(labels))
+            # Podman's answer has what was asked for, not what is there.
+            return made if made.get("Labels") == labels else client.inspect_volume(name)
+
+        return cast("Mapping[str, str]", (await self._daemon.call(put)).get("Labels") or {})
+
+    async def volume_labels(self, name: str) -> Mapping[str, str] | None:
+        """A volume's labels, None where there is no such volume."""
+        found = await self._if_there(lambda client: client.inspect_volume(name))
+        return None if found is None else found.get("Labels") or {}
+
+    async def remove_volume(self, name: str) -> None:
+        """Remove a volume; fine if it is gone."""
+        await self._if_there(lambda client: client.remove_volume(name), slow=True)
+
+    # -- containers ---------------------------------------------------------------------------
+
+    async def containers(self, uid: str = "") -> Sequence[Json]:
+        """All containers of the namespace, or of one job, as the daemon lists them."""
+        label = f"{UID}={uid}" if uid else self._filter["label"]
+        found = await self._daemon.call(
+            lambda client: client.containers(all=True, filters={"label": label})
+        )
+        return cast("Sequence[Json]", found)
+
+    async def inspect(self, container: str) -> Json | None:
+        """All about a container by its name or id; None where there is none."""
+        return await self._if_there(lambda client: client.inspect_container(container))
+
+    async def create(self, name: str, body: Json) -> str:
+        """Make a container; return its id."""
+        made = await self._daemon.call(
+            lambda client: client.create_container_from_config(dict(body), name), slow=True
+        )
+        return str(made["Id"])
+
+    async def claim(self, container: str, name: str) -> bool:
+        """Take the right to start a container, by giving it this name; False if it is taken.
+
+        A rename is durable, and a second one to the same name is refused.
+        """
+        try:
+            await self._daemon.call(lambda client: client.rename(container, name))
+        except Refused as refusal:
+            if refusal.status == NOT_FOUND or "same name" in refusal.words:
+                return False
+            if refusal.status == CONFLICT or "in use" in refusal.words:
+                await self.remove(container)
+                return False
+            raise
+        return True
+
+    async def start(self, container: str) -> None:
+        """Start it. To be called once in its life: a second start would run it again."""
+        await self._daemon.call(lambda client: client.start(container), slow=True)
+
+    async def kill(self, container: str, signal: str) -> None:
+        """Send it a signal; fine if it is gone or doesn't run."""
+        try:
+            await self._if_there(lambda client: client.kill(container, signal))
+        except Refused as refusal:
+            if refusal.status != CONFLICT and "not running" not in refusal.words:
+                raise
+
+    async def remove(self, container: str, *, force: bool = False) -> bool:
+        """Remove it and its unnamed volumes; False if it runs and isn't to be forced."""
+        try:
+            await self._if_there(
+                lambda client: client.remove_container(container, v=True, force=force), slow=True
+            )
+        except Refused as refusal:
+            if refusal.status != CONFLICT:
+                raise
+            return "removal" in refusal.words  # somebody else is at it (moby#22312)
+        return True
+
+    # -- streams ------------------------------------------------------------------------------
+
+    async def past_events(self, until: float) -> Sequence[Json]:
+        """What the daemon remembers: the last 256 events since it came up (moby's events)."""
+
+        def read(client: Client) -> list[Json]:
+            events = client.events(since=1, until=int(until), filters=_EVENTS, decode=True)
+            return list(cast("Iterator[Json]", events))
+
+        return await self._daemon.call(read)
+
+    def events(self, since: float) -> AsyncGenerator[Json]:
+        """What happens from then on. Hints only: a busy daemon drops some."""
+
+        def begin(client: Client) -> tuple[Iterator[Json], Callable[[], None]]:
+            stream = client.events(since=int(since), filters=_EVENTS, decode=True)
+            return cast("Iterator[Json]", stream), stream.close
+
+        return self._daemon.stream(begin, silence=None)
+
+    def pull(self, image: str, auth: Json | None) -> AsyncGenerator[Json]:
+        """Pull an image; yields its progress, an error among it."""
+
+        def begin(client: Client) -> tuple[Iterator[Json], Callable[[], None]]:
+            credentials = None if auth is None else _registry_auth(auth, image)
+            lines = client.pull(image, stream=True, decode=True, auth_config=credentials)
+            return cast("Iterator[Json]", lines), lambda: None
+
+        return self._daemon.stream(begin, silence=PULL_SILENCE_SECONDS)
+
+    def logs(self, container: str, **parameters: object) -> AsyncGenerator[Frame]:
+        """A container's log with times; the parameters are those of Docker's API."""
+
+        def begin(client: Client) -> tuple[Iterator[Frame], Callable[[], None]]:
+            url = f"{client.base_url}/v{client.api_version}/containers/{container}/logs"
+            response = client.get(
+                url,
+                params={"timestamps": 1, **parameters},
+                stream=True,
+                timeout=LOG_SILENCE_SECONDS,
+            )
+            try:
+                response.raise_for_status()
+            except requests.HTTPError as error:
+                create_api_error_from_http_exception(error)  # raises
+            frames = CancellableStream(_frames(response), response)
+            return cast("Iterator[Frame]", frames), frames.close
+
+        return self._daemon.stream(begin, silence=LOG_SILENCE_SECONDS)
+
+    async def has_image(self, image: str) -> bool:
+        """Whether the daemon has the image."""
+        return await self._if_there(lambda client: client.inspect_image(image)) is not None
+
+    async def _if_there(
+        self, function: Callable[[Client], object], *, slow: bool = False
+    ) -> Any:  # noqa: ANN401 - what the SDK gives
+        try:
+            return await self._daemon.call(function, slow=slow)
+        except Refused as refusal:
+            if refusal.status == NOT_FOUND:
+                return None
+            raise
+
+
+def unclaimed(name: str) -> str:
+    """The name of a container that nobody has claimed yet."""
+    return name + UNCLAIMED
+
+
+def _frames(response: requests.Response) -> Iterator[Frame]:
+    """The entries of a log: each has a header with its stream and its length."""
+    raw = response.raw
+    while len(header := raw.read(_HEADER_BYTES)) == _HEADER_BYTES:
+        size = int.from_bytes(header[4:], "big")
+        data = raw.read(size)
+        if len(data) < size:
+            return
+        yield Frame(header[0], data)
+
+
+def _registry_auth(config: Json, image: str) -> Json | None:
+    """The credentials for an image's registry, out of a `config.json` of Docker."""
+    registry, _ = resolve_repository_name(image)
+    found = resolve_authconfig(load_config(config_dict=dict(config)), registry)
+    return cast("Json | None", found)

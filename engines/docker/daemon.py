@@ -1,0 +1,196 @@
+"""The connection to a Docker daemon: the one place that uses Docker's SDK.
+
+The SDK blocks. Short calls run on a bounded pool of threads, each with a client of its own, since
+threads disagree on one (docker-py#619, #3229); what streams has a thread and a client to itself.
+"""
+
+import contextlib
+import time
+from collections.abc import AsyncGenerator, Callable, Generator, Iterator, Mapping
+from typing import Any, Final, TypeVar, cast
+
+import requests
+import urllib3
+from docker import APIClient
+from docker.errors import APIError, DockerException
+from docker.utils import kwargs_from_env
+
+from engines.docker.container import read_time
+from engines.docker.pump import Pump
+from engines.docker.settings import About, read_about
+from engines.docker.workers import Workers
+from engines.errors import EngineFailed, EngineTimeout, EngineUnavailable, LimitReached
+
+T = TypeVar("T")
+
+CALL_SECONDS: Final = 20.0
+"""How long the daemon may take for a call, where nothing else is said."""
+
+SLOW_CALL_SECONDS: Final = 120.0
+"""The same for what moves data or waits for the kernel: starts and removals."""
+
+PING_SECONDS: Final = 5.0
+"""The same for a sign of life."""
+
+MAX_CALLS: Final = 16
+"""How many calls are under way at once."""
+
+MAX_STREAMS: Final = 256
+"""How many log reads, pulls and event streams are open at once."""
+
+_LOCAL: Final = "unix:///var/run/docker.sock"
+
+
+class Refused(EngineFailed):
+    """The daemon's answer was an error; `status` is its HTTP code, the message its own words."""
+
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(f"Docker: {message}")
+        self.status = status
+        self.words = message
+
+
+class Daemon:
+    """A Docker daemon, whether or not it can be reached at the moment.
+
+    `environment` has Docker's own variables: DOCKER_HOST, DOCKER_TLS_VERIFY, DOCKER_CERT_PATH.
+    Calls raise EngineUnavailable, EngineTimeout, or Refused.
+    """
+
+    def __init__(self, environment: Mapping[str, str]) -> None:
+        self._environment = dict(environment)
+        self.address = environment.get("DOCKER_HOST") or _LOCAL
+        self._version = "auto"
+        self._generation = 0
+        self._workers = Workers(MAX_CALLS, _Clients)
+        self._pinger = Workers(1, _Clients)
+        self._streams = 0
+
+    def close(self) -> None:
+        """Let go of its threads."""
+        self._workers.close()
+        self._pinger.close()
+
+    async def connect(self) -> About:
+        """Find out what is there, and which version of the API to speak."""
+
+        def ask() -> tuple[str, About]:
+            with (
+                self._translated(),
+                contextlib.closing(self._client(CALL_SECONDS, "auto")) as client,
+            ):
+                version = cast("Mapping[str, Any]", client.version(api_version=False))
+                began = time.time()
+                info = cast("Mapping[str, Any]", client.info())
+                taken = (time.time() - began) / 2
+                clock = read_time(str(info["SystemTime"])) - began - taken
+                return client.api_version, read_about(version, info, clock)
+
+        found, about = await self._workers.run(lambda _: ask())
+        if found != self._version:
+            self._version = found
+            self._generation += 1  # the daemon may be another one: clients are made anew
+        return about
+
+    async def ping(self) -> None:
+        """Hear of the daemon, or raise; on a thread that nothing else can keep busy."""
+        await self._call(self._pinger, lambda client: client.ping(), PING_SECONDS)
+
+    async def call(self, function: Callable[[Any], T], *, slow: bool = False) -> T:
+        """Call the SDK, on one of the pool's threads."""
+        seconds = SLOW_CALL_SECONDS if slow else CALL_SECONDS
+        return await self._call(self._workers, function, seconds)
+
+    async def _call(
+        self, workers: "Workers[_Clients]", function: Callable[[Any], T], seconds: float
+    ) -> T:
+        def run(clients: _Clients) -> T:
+            with self._translated():
+                client = clients.get(self._generation, self._client)
+                client.timeout = seconds  # type: ignore[assignment]  # the SDK hands it to requests
+                return function(client)
+
+        return await workers.run(run)
+
+    async def stream(
+        self,
+        begin: Callable[[Any], tuple[Iterator[T], Callable[[], None]]],
+        *,
+        silence: float | None,
+    ) -> AsyncGenerator[T]:
+        """Yield what a call of the SDK streams, until its end, which says nothing by itself.
+
+        `begin` gives what to read and how to end that from another thread. `silence` is how long
+        it may say nothing, in seconds, before that is an EngineTimeout.
+        """
+        if self._streams >= MAX_STREAMS:
+            raise LimitReached("docker_streams", f"{MAX_STREAMS} streams of Docker are open")
+
+        def source() -> tuple[Iterator[T], Callable[[], None]]:
+            with self._translated():
+                items, interrupt = begin(self._client(silence))
+            return self._each(items), interrupt
+
+        self._streams += 1
+        try:
+            async with contextlib.aclosing(Pump(source).read()) as items:
+                async for item in items:
+                    yield item
+        finally:
+            self._streams -= 1
+
+    def _each(self, items: Iterator[T]) -> Iterator[T]:
+        with self._translated():
+            yield from items
+
+    def _client(self, timeout: float | None, version: str | None = None) -> APIClient:
+        arguments = cast("dict[str, Any]", kwargs_from_env(self._environment))
+        arguments.setdefault("base_url", _LOCAL)
+        return APIClient(version=version or self._version, timeout=timeout, **arguments)  # type: ignore[arg-type]
+
+    @contextlib.contextmanager
+    def _translated(self) -> Generator[None]:
+        """Turn the SDK's errors into those of the contract."""
+        try:
+            yield
+        except APIError as error:
+            status = error.status_code or 500
+            raise Refused(status, str(error.explanation or error)) from error
+        except requests.exceptions.Timeout as error:
+            raise EngineTimeout(f"Docker at {self.address} didn't answer in time") from error
+        except (
+            DockerException,
+            requests.exceptions.RequestException,
+            urllib3.exceptions.HTTPError,
+            OSError,
+        ) as error:
+            if "Read timed out" in str(error):
+                raise EngineTimeout(f"Docker at {self.address} didn't answer in time") from error
+            raise EngineUnavailable(self._unreachable(error)) from error
+
+    def _unreachable(self, error: Exception) -> str:
+        words = str(error)
+        problem = f"can't reach Docker at {self.address}"
+        if "Permission denied" in words:
+            return f"{problem}: permission denied; run the server as a user who may open it"
+        if "No such file" in words or "Connection refused" in words:
+            return (
+                f"{problem}: no daemon is there; start it, "
+                "or name another with --docker-host or DOCKER_HOST"
+            )
+        if "CERTIFICATE" in words or "SSL" in words or "TLS" in words:
+            return f"{problem}: {words}; see to the certificates of --docker-cert-path"
+        return f"{problem}: {words}"
+
+
+class _Clients:
+    """A thread's client, made anew when the daemon has become another one."""
+
+    def __init__(self) -> None:
+        self._generation = -1
+        self._client: APIClient | None = None
+
+    def get(self, generation: int, make: Callable[[float | None], APIClient]) -> APIClient:
+        if self._client is None or generation != self._generation:
+            self._client, self._generation = make(CALL_SECONDS), generation
+        return self._client

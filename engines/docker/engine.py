@@ -1,0 +1,317 @@
+"""The Docker engine: runs each instance of a job as a container of a Docker daemon."""
+
+import asyncio
+import contextlib
+import os
+import random
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from types import TracebackType
+from typing import Final, Self
+
+import structlog
+
+from engines.base import (
+    Engine,
+    Event,
+    Job,
+    Limits,
+    LogChunk,
+    LogQuery,
+    Status,
+)
+from engines.docker import manifest, record
+from engines.docker.api import Api
+from engines.docker.controller import Controller
+from engines.docker.daemon import Daemon
+from engines.docker.history import History
+from engines.docker.logs import read_output
+from engines.docker.record import KeptJob, Labels
+from engines.docker.secrets import Secrets
+from engines.docker.session import Session
+from engines.docker.settings import About, Settings, capabilities
+from engines.errors import (
+    EngineError,
+    EngineUnavailable,
+    FieldViolation,
+    JobAlreadyExists,
+    JobNotFound,
+    UidMismatch,
+)
+from engines.lifecycle import facts
+from engines.lifecycle.intent import make_intent
+from jobengine.v1.job_pb2 import JobSpec
+
+FIRST_RETRY_SECONDS: Final = 0.2
+LAST_RETRY_SECONDS: Final = 5.0
+SYNC_SECONDS: Final = 20.0
+"""How long a call waits for the daemon where it isn't known to be away."""
+
+_log = structlog.get_logger(__name__)
+
+
+class DockerEngine(Engine):
+    """Runs jobs on the Docker daemon at `host` (as DOCKER_HOST has it), or Podman's like it.
+
+    `cert_path` is a directory with ca.pem, cert.pem and key.pem, for TLS. Of several servers on
+    one daemon, those with the same `namespace` share their jobs, and those with others see none of
+    theirs. Jobs are on the daemon's `network`, may mount paths of the host below `host_paths`,
+    take secrets from `secrets_dir`, and may give `engine_options` only if that is allowed: who may,
+    can do anything on the daemon's machine. Of the output of each run, `log_limit_bytes` are kept.
+    Times in seconds.
+    """
+
+    name = "docker"
+
+    def __init__(  # noqa: PLR0913  (each is a setting of its own)
+        self,
+        *,
+        host: str | None = None,
+        cert_path: Path | None = None,
+        namespace: str = "default",
+        network: str = "bridge",
+        host_paths: Sequence[str] = (),
+        secrets_dir: Path | None = None,
+        engine_options: bool = False,
+        log_limit_bytes: int = Settings.log_limit_bytes,
+        grace_seconds: float = Settings.grace_seconds,
+        default_start_timeout: float | None = Settings.default_start_timeout,
+    ) -> None:
+        self._settings = Settings(
+            namespace=check_namespace(namespace),
+            network=network,
+            host_paths=tuple(host_paths),
+            secrets=secrets_dir,
+            engine_options=engine_options,
+            log_limit_bytes=log_limit_bytes,
+            grace_seconds=grace_seconds,
+            default_start_timeout=default_start_timeout,
+        )
+        self._daemon = Daemon(_environment(host, cert_path))
+        self._labels = Labels(namespace)
+        self._api = Api(self._daemon, namespace)
+        self._secrets = Secrets(secrets_dir)
+        self._history = History()
+        self._about = About()
+        self._controller: Controller | None = None
+        self._trouble: EngineError | None = None
+        self._news = asyncio.Event()
+        self._life: asyncio.Task[None] | None = None
+        self._creating: dict[str, asyncio.Task[Job]] = {}
+        self.capabilities = capabilities(self._settings, self._about)
+        self.limits = Limits(default_start_timeout=default_start_timeout)
+
+    async def __aenter__(self) -> Self:
+        """Begin to look for the daemon; it may be away."""
+        self._life = asyncio.create_task(self._live())
+        return self
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if self._life is not None:
+            self._life.cancel()
+            await asyncio.gather(self._life, return_exceptions=True)
+        self._daemon.close()
+
+    # -- being in touch -----------------------------------------------------------------------
+
+    async def _live(self) -> None:
+        """Keep a connection to the daemon, however often it goes away."""
+        pause = FIRST_RETRY_SECONDS
+        while True:
+            try:
+                await self._connect()
+            except EngineError as error:
+                self._trouble = error
+            except Exception as error:  # noqa: BLE001  (the next connection may do better)
+                _log.exception("docker_session_failed")
+                self._trouble = EngineUnavailable(f"{type(error).__name__}: {error}")
+            if self._controller is not None:
+                pause = FIRST_RETRY_SECONDS
+                assert self._trouble is not None  # noqa: S101  (set above)
+                controller, self._controller = self._controller, None
+                await controller.close(self._trouble)
+            self._tell()
+            await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311
+            pause = min(2 * pause, LAST_RETRY_SECONDS)
+
+    async def _connect(self) -> None:
+        self._about = await self._daemon.connect()
+        self.capabilities = capabilities(self._settings, self._about)
+        self._history.begin()
+        controller = Controller(self._api, self._labels, self._settings, self._about, self._history)
+        in_sync = asyncio.Event()
+        session = Session(self._daemon, self._api, self._labels, controller, self._history)
+        run = asyncio.create_task(session.run(in_sync))
+        try:
+            synced = asyncio.create_task(in_sync.wait())
+            await asyncio.wait([run, synced], return_when=asyncio.FIRST_COMPLETED)
+            synced.cancel()
+            if in_sync.is_set():
+                self._controller = controller
+                self._trouble = None
+                self._tell()
+            await run
+        finally:
+            run.cancel()
+            await asyncio.gather(run, return_exceptions=True)
+            if self._controller is not controller:
+                await controller.close(EngineUnavailable("Docker is away"))
+
+    def _tell(self) -> None:
+        self._news.set()
+        self._news = asyncio.Event()
+
+    async def _in_touch(self) -> Controller:
+        """The jobs, once they are known; EngineUnavailable when the daemon turns out to be away."""
+        if self._life is None:
+            raise EngineUnavailable("the docker engine isn't started")
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(SYNC_SECONDS):
+                while self._controller is None and self._trouble is None:
+                    await self._news.wait()
+        if self._controller is None:
+            raise EngineUnavailable(str(self._trouble or "Docker hasn't told its jobs yet"))
+        return self._controller
+
+    # -- the contract -------------------------------------------------------------------------
+
+    def check_spec(self, spec: JobSpec) -> Sequence[FieldViolation]:
+        """As in the contract."""
+        return manifest.violations(spec, self._settings, self._about)
+
+    async def read_version(self) -> str:
+        """As in the contract."""
+        await self._in_touch()
+        product = "Podman" if self._about.podman else "Docker"
+        return f"{product} {self._about.version}"
+
+    async def create_job(self, name: str, spec: JobSpec, *, request_id: str = "") -> Job:
+        """As in the contract; secrets that aren't there are an InvalidSpec."""
+        controller = await self._in_touch()
+        self._secrets.env(spec)
+        self._secrets.registry(spec)
+        await self._settled(controller, name)
+        if name in controller.jobs:
+            raise JobAlreadyExists(name)
+        start_timeout = self._settings.default_start_timeout
+        intent = make_intent(name, spec, request_id, start_timeout, now=controller.now())
+        kept = KeptJob(intent, JobSpec.FromString(spec.SerializeToString()))
+        task = asyncio.create_task(controller.create(kept))
+        self._creating[name] = task
+        task.add_done_callback(lambda _: self._creating.pop(name, None))
+        # Shielded, so that a caller that gives up leaves a whole job behind.
+        return replace(await asyncio.shield(task), spec=spec)
+
+    async def _settled(self, controller: Controller, name: str) -> None:
+        """Wait for what is under way with a name: afterwards it is taken, or free."""
+        while True:
+            job = controller.jobs.get(name)
+            active = controller.active.get(job.uid) if job is not None else None
+            if active is not None and active.deleted:
+                await active.changed.wait()
+            elif before := self._creating.get(name) or controller.removals.get(name):
+                await asyncio.wait([before])
+            else:
+                return
+
+    async def delete_job(
+        self, name: str, *, uid: str = "", grace_seconds: float | None = None
+    ) -> None:
+        """As in the contract."""
+        controller, job = await self._find(name, uid)
+        grace = self._settings.grace_seconds if grace_seconds is None else grace_seconds
+        active = controller.active.get(job.uid)
+        if active is not None:
+            work = controller.stop(active, facts.DELETED, grace, delete=True)
+            await asyncio.shield(controller.spawn(active, work))
+        elif name not in controller.removals:
+            await asyncio.shield(asyncio.ensure_future(controller.delete_ended(job)))
+
+    async def cancel_job(
+        self, name: str, *, uid: str = "", grace_seconds: float | None = None
+    ) -> Status:
+        """As in the contract."""
+        controller, job = await self._find(name, uid)
+        grace = self._settings.grace_seconds if grace_seconds is None else grace_seconds
+        active = controller.active.get(job.uid)
+        if active is None:
+            return job.status
+        work = controller.stop(active, facts.CANCELLED, grace)
+        await asyncio.shield(controller.spawn(active, work))
+        return controller.jobs.get(name, job).status
+
+    async def read_job(self, name: str) -> Job:
+        """As in the contract."""
+        controller, job = await self._find(name)
+        said = await self._api.volume_labels(self._labels.job_volume(name))
+        kept = None if said is None else record.read_job(said)
+        if kept is None or kept.intent.uid != job.uid:
+            raise JobNotFound(name)
+        return replace(controller.jobs.get(name, job), spec=kept.spec)
+
+    async def read_status(self, job: Job) -> Status:
+        """As in the contract."""
+        controller, found = await self._find(job.name)
+        await controller.refresh(found.uid)
+        return controller.jobs.get(job.name, found).status
+
+    async def list_jobs(self) -> Sequence[Job]:
+        """As in the contract."""
+        return list((await self._in_touch()).jobs.values())
+
+    async def watch(self) -> AsyncIterator[Event]:
+        """As in the contract."""
+        controller = await self._in_touch()
+        async for event in controller.feed.watch(lambda: list(controller.jobs.values())):
+            yield event
+
+    async def read_logs(self, name: str, query: LogQuery) -> AsyncIterator[LogChunk]:
+        """Yield what an instance of the job wrote.
+
+        An instance that the job doesn't have is an InvalidSpec for the field `instance`.
+        """
+        controller, job = await self._find(name)
+        output = read_output(self._api, self._labels, controller, job, query)
+        async with contextlib.aclosing(output):
+            async for chunk in output:
+                yield chunk
+
+    async def _find(self, name: str, uid: str = "") -> tuple[Controller, Job]:
+        """The job, also one that another server has accepted a moment ago."""
+        controller = await self._in_touch()
+        if name not in controller.jobs:
+            said = await self._api.volume_labels(self._labels.job_volume(name))
+            if said is not None:
+                await controller.take_up_volume(said)
+        job = controller.jobs.get(name)
+        if job is None:
+            raise JobNotFound(name)
+        if uid and uid != job.uid:
+            raise UidMismatch(name, uid, job.uid)
+        return controller, job
+
+
+def check_namespace(namespace: str) -> str:
+    """The namespace, or ValueError if it can't be part of a volume's name."""
+    if not namespace or len(namespace) > 32 or not namespace.replace("-", "").isalnum():
+        raise ValueError(f"namespace {namespace!r}: use at most 32 letters, digits and '-'")
+    if not namespace.isascii() or namespace[0] == "-":
+        raise ValueError(f"namespace {namespace!r}: use ASCII, and a letter or digit first")
+    return namespace
+
+
+def _environment(host: str | None, cert_path: Path | None) -> dict[str, str]:
+    """Docker's own variables, where nothing else is said."""
+    names = ("DOCKER_HOST", "DOCKER_TLS_VERIFY", "DOCKER_CERT_PATH")
+    found = {name: os.environ[name] for name in names if os.environ.get(name)}
+    if host is not None:
+        found = {"DOCKER_HOST": host}
+    if cert_path is not None:
+        found |= {"DOCKER_CERT_PATH": str(cert_path), "DOCKER_TLS_VERIFY": "1"}
+    return found

@@ -1,0 +1,155 @@
+"""Starts one attempt: has its image, makes its container, claims that, and starts it once."""
+
+import asyncio
+import contextlib
+from collections.abc import Callable, Generator
+from typing import Any
+
+from engines.docker.api import CONFLICT, NOT_FOUND, Api, unclaimed
+from engines.docker.container import Attempt, read_container
+from engines.docker.daemon import Refused
+from engines.docker.history import History
+from engines.docker.jobs import DockerJob
+from engines.docker.manifest import make_body
+from engines.docker.pulls import PullFailed, Pulls, Tell
+from engines.docker.record import Labels
+from engines.docker.secrets import Secrets
+from engines.docker.settings import About, Settings
+from engines.errors import EngineUnavailable, InvalidSpec
+from engines.lifecycle import facts
+from engines.lifecycle.facts import End, Key
+from jobengine.v1 import job_pb2
+
+
+class Launcher:
+    """Of the jobs of one connection. `now` is the daemon's clock."""
+
+    def __init__(
+        self,
+        api: Api,
+        labels: Labels,
+        settings: Settings,
+        about: About,
+        history: History,
+        now: Callable[[], float],
+    ) -> None:
+        self._api = api
+        self._labels = labels
+        self._settings = settings
+        self._about = about
+        self._history = history
+        self._now = now
+        self._pulls = Pulls(api)
+        self._secrets = Secrets(settings.secrets)
+
+    async def launch(self, job: DockerJob, key: Key, tell: Tell) -> Attempt | None:
+        """The attempt as it is once it was started, or failed to start.
+
+        None if another server starts it, or the job has to end. A container is started by the
+        one that claimed it, and by that one once: what became of a start whose answer was lost is
+        for `resolve` to find out.
+
+        Raises:
+            PullFailed: its image can't be had.
+            EngineError: the daemon is away, or what it did can't be told; look again.
+        """
+        try:
+            container = job.unclaimed.pop(key, None) or await self._create(job, key, tell)
+        except (Refused, InvalidSpec) as refusal:
+            words = refusal.words if isinstance(refusal, Refused) else str(refusal)
+            return self._failed(key, words)
+        if container is None:
+            return None
+        with _among(job.starting):
+            if not await self._api.claim(container, self._labels.container(job.intent, key)):
+                return None
+            if job.stopping:
+                await self._api.remove(container)
+                return None
+            return await self._start(job, key, container)
+
+    async def _start(self, job: DockerJob, key: Key, container: str) -> Attempt:
+        refusal: Refused | None = None
+        try:
+            await self._api.start(container)
+        except Refused as error:
+            refusal = error
+        found = await self._api.inspect(container)
+        seen = None if found is None else read_container(found)
+        if seen is None:
+            raise EngineUnavailable("a container is gone that was about to be started")
+        if not seen.started and seen.attempt.end is None:
+            return self._failed(key, refusal.words if refusal else "it doesn't start")
+        return seen.settled(self._history.exits, job.stop)
+
+    async def _create(self, job: DockerJob, key: Key, tell: Tell) -> str | None:
+        """Make the attempt's container, or find the one that another server has made."""
+        spec = job.spec
+        if spec.image_pull_policy == job_pb2.IMAGE_PULL_POLICY_ALWAYS:
+            await self._pull(job, tell)
+        name = unclaimed(self._labels.container(job.intent, key))
+        body = self._body(job, key)
+        with _among(job.starting):
+            try:
+                return await self._api.create(name, body)
+            except Refused as refusal:
+                if refusal.status == CONFLICT or "in use" in refusal.words:
+                    found = await self._api.inspect(name)
+                    return None if found is None else str(found["Id"])
+                if refusal.status != NOT_FOUND or await self._api.has_image(spec.image):
+                    raise
+        if spec.image_pull_policy == job_pb2.IMAGE_PULL_POLICY_NEVER:
+            raise PullFailed(f"image {spec.image} isn't there, and it is never to be pulled")
+        await self._pull(job, tell)
+        with _among(job.starting):
+            return await self._api.create(name, body)
+
+    async def _pull(self, job: DockerJob, tell: Tell) -> None:
+        spec = job.spec
+        with _among(job.pulling):
+            auth = self._secrets.registry(spec)
+            await self._pulls.pull(spec.image, spec.image_pull_secret, auth, tell)
+
+    def _body(self, job: DockerJob, key: Key) -> dict[str, Any]:
+        spec = job.spec
+        env = self._secrets.env(spec)
+        return make_body(job.intent, key, spec, self._labels, env, self._settings, self._about)
+
+    def _failed(self, key: Key, words: str) -> Attempt:
+        return Attempt(*key, 0.0, "", end=End(facts.START_FAILED, self._now(), message=words))
+
+    async def resolve(self, container: str, key: Key) -> Attempt | None:
+        """What became of a container that is `created` and claimed, and that nobody starts.
+
+        Its command may have run all the same, see History. Where the daemon has been up since
+        it was claimed, it hasn't; then the container is removed, so that a start that is still on
+        its way finds nothing, and None says that the attempt may be started with a new one.
+        Anything else is LOST.
+
+        Raises:
+            EngineError: look again.
+        """
+        if self._about.podman or container not in self._history.claimed:
+            return self._lost(key, container, "the Docker daemon went down as it started")
+        async with self._history.destruction(container):
+            if not await self._api.remove(container):
+                raise EngineUnavailable("a container that was in doubt has been started")
+        if container in self._history.started:
+            return self._lost(key, container, "its container was started and removed at once")
+        return None
+
+    def _lost(self, key: Key, container: str, why: str) -> Attempt:
+        end = End(facts.LOST, self._now(), message=f"instance {key[0]} may have run or not: {why}")
+        return Attempt(*key, 0.0, container, end=end)
+
+
+@contextlib.contextmanager
+def _among(tasks: set[asyncio.Task[Any]]) -> Generator[None]:
+    """Count the current task among these for a while."""
+    task = asyncio.current_task()
+    assert task is not None  # noqa: S101  (there is one in any coroutine)
+    tasks.add(task)
+    try:
+        yield
+    finally:
+        tasks.discard(task)
