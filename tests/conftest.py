@@ -1,15 +1,25 @@
 """Options of the whole test run: which engines, and whether the slow tests too."""
 
 import os
+from collections import Counter
+from collections.abc import Generator
 
 import pytest
 
 from engines.config import known_engines
+from tests.docker import available
 
 pytest.register_assert_rewrite("engines.testing")
+pytest_plugins = ["tests.docker.fixtures"]
 
 WITHOUT_NAME = {"plain": ""}
 """Engines under test that can't be chosen by name, and why they can't be used (never)."""
+
+_RAN = pytest.StashKey[Counter[str]]()
+"""By engine: how many of its tests came to an end."""
+
+_MISSED = pytest.StashKey[Counter[str]]()
+"""By engine: how many of its tests were skipped because it isn't there."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -24,8 +34,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "engine(name): runs on this engine; see --engines")
-    required = _names(os.environ.get("JOBENGINE_REQUIRE_ENGINES", ""))
-    for name in _names(config.getoption("--engines")) | required:
+    config.stash[_RAN], config.stash[_MISSED] = Counter(), Counter()
+    for name in _names(config.getoption("--engines")) | _required():
         if problem := _problems().get(name, "there is no such engine"):
             raise pytest.UsageError(f"the engine {name!r} can't be tested: {problem}")
 
@@ -40,6 +50,44 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     for item in items:
         if (name := _engine(item)) is not None and problems[name]:
             item.add_marker(pytest.mark.skip(reason=f"engine {name}: {problems[name]}"))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    report = yield
+    if (name := _engine(item)) is not None:
+        ran = report.when == "call" and not report.skipped
+        missed = report.skipped and f"engine {name}: " in str(report.longrepr)
+        item.config.stash[_RAN][name] += ran
+        item.config.stash[_MISSED][name] += missed
+    return report
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    if _untested(session.config) and session.exitstatus == pytest.ExitCode.OK:
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+def pytest_terminal_summary(
+    terminalreporter: pytest.TerminalReporter, config: pytest.Config
+) -> None:
+    for name in _untested(config):
+        ran, missed = config.stash[_RAN][name], config.stash[_MISSED][name]
+        line = f"the engine {name!r} is required: {ran} of its tests ran, {missed} were skipped"
+        terminalreporter.write_line(f"FAILED {line}", red=True)
+
+
+def _untested(config: pytest.Config) -> list[str]:
+    """The required engines of which a run of everything ran no test, or not all."""
+    option = config.option
+    everything = config.args_source is pytest.Config.ArgsSource.TESTPATHS
+    if not everything or option.keyword or option.markexpr or option.collectonly:
+        return []
+    wanted = _required() & (_names(config.getoption("--engines")) or _required())
+    ran, missed = config.stash[_RAN], config.stash[_MISSED]
+    return sorted(name for name in wanted if not ran[name] or missed[name])
 
 
 def _wanted(item: pytest.Item, chosen: set[str], config: pytest.Config) -> bool:
@@ -58,6 +106,12 @@ def _names(text: str) -> set[str]:
     return {name.strip() for name in text.split(",") if name.strip()}
 
 
+def _required() -> set[str]:
+    return _names(os.environ.get("JOBENGINE_REQUIRE_ENGINES", ""))
+
+
 def _problems() -> dict[str, str]:
     """By engine: why it can't be tested here, or nothing."""
-    return {each.name: each.problem for each in known_engines()} | WITHOUT_NAME
+    return (
+        {each.name: each.problem for each in known_engines()} | WITHOUT_NAME | available.problems()
+    )
