@@ -82,6 +82,59 @@ def serve(  # noqa: PLR0913  (each is an option of the command line)
             help="Where the local engine keeps its jobs. Default: ~/.local/state/jobengine.",
         ),
     ] = None,
+    namespace: Annotated[
+        str | None,
+        typer.Option(
+            envvar="JOBENGINE_NAMESPACE",
+            help="Servers on one Docker daemon share the jobs of a namespace. Default: default.",
+        ),
+    ] = None,
+    docker_host: Annotated[
+        str | None,
+        typer.Option(
+            envvar="JOBENGINE_DOCKER_HOST",
+            help="The Docker daemon, as DOCKER_HOST has it: unix://PATH or tcp://HOST:PORT. "
+            "Default: DOCKER_HOST, else unix:///var/run/docker.sock.",
+        ),
+    ] = None,
+    docker_cert_path: Annotated[
+        Path | None,
+        typer.Option(
+            envvar="JOBENGINE_DOCKER_CERT_PATH",
+            help="Directory with ca.pem, cert.pem and key.pem: reach the daemon by TLS. "
+            "Default: DOCKER_CERT_PATH.",
+        ),
+    ] = None,
+    docker_network: Annotated[
+        str | None,
+        typer.Option(
+            envvar="JOBENGINE_DOCKER_NETWORK",
+            help="The network of jobs on Docker: bridge, none, or one of the daemon's. "
+            "Default: bridge.",
+        ),
+    ] = None,
+    allow_host_path: Annotated[
+        list[str] | None,
+        typer.Option(
+            envvar="JOBENGINE_ALLOW_HOST_PATH",
+            help="Let jobs on Docker mount what is below this path of the host; may be repeated.",
+        ),
+    ] = None,
+    secrets_dir: Annotated[
+        Path | None,
+        typer.Option(
+            envvar="JOBENGINE_SECRETS_DIR",
+            help="Secrets for jobs on Docker: a directory for each, a file in it for each key.",
+        ),
+    ] = None,
+    allow_engine_options: Annotated[
+        bool,
+        typer.Option(
+            "--allow-engine-options",
+            envvar="JOBENGINE_ALLOW_ENGINE_OPTIONS",
+            help="Let jobs on Docker set anything of its API: who may, owns the daemon's machine.",
+        ),
+    ] = False,
     max_running: Annotated[
         int | None,
         typer.Option(
@@ -96,7 +149,8 @@ def serve(  # noqa: PLR0913  (each is an option of the command line)
         typer.Option(
             envvar="JOBENGINE_DEFAULT_START_TIMEOUT",
             min=0.001,
-            help="Seconds that a job may wait to start, where it doesn't say. Default: no limit.",
+            help="Seconds that a job may wait to start, where it doesn't say. "
+            "Default: no limit on the local engine, 1800 on Docker.",
         ),
     ] = None,
     log_limit_bytes: Annotated[
@@ -187,15 +241,25 @@ def serve(  # noqa: PLR0913  (each is an option of the command line)
         stop_grace_seconds=stop_grace,
         max_streams=max_streams,
     )
-    settings: dict[str, Any] = {}
-    if engine == "local":
-        settings = {
+    shared = {"default_start_timeout": default_start_timeout, "log_limit_bytes": log_limit_bytes}
+    settings: dict[str, dict[str, Any]] = {
+        "local": {
             "state_dir": state_dir or _state_dir(),
             "max_running": max_running,
-            "default_start_timeout": default_start_timeout,
-            "log_limit_bytes": log_limit_bytes,
-        }
-    given = {key: value for key, value in settings.items() if value is not None}
+            **shared,
+        },
+        "docker": {
+            "host": docker_host,
+            "cert_path": docker_cert_path,
+            "namespace": namespace,
+            "network": docker_network,
+            "host_paths": allow_host_path,
+            "secrets_dir": secrets_dir,
+            "engine_options": allow_engine_options or None,
+            **shared,
+        },
+    }
+    given = {key: value for key, value in settings.get(engine, {}).items() if value is not None}
     _run(engine, given, server_config)
 
 

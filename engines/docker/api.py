@@ -4,7 +4,7 @@ from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequenc
 from typing import Any, Final, NamedTuple, cast
 
 import requests
-from docker.auth import load_config, resolve_authconfig, resolve_repository_name
+from docker import auth as docker_auth
 from docker.errors import create_api_error_from_http_exception
 from docker.types.daemon import CancellableStream
 
@@ -23,7 +23,8 @@ LOG_SILENCE_SECONDS: Final = 30.0
 _HEADER_BYTES: Final = 8
 _EVENTS: Final = {
     "type": ["container", "volume"],
-    "event": ["create", "rename", "start", "die", "destroy", "remove"],
+    # Podman filters by other words than it answers with: died for die.
+    "event": ["create", "rename", "start", "die", "died", "destroy", "remove"],
 }
 
 Json = Mapping[str, Any]
@@ -39,7 +40,7 @@ class Frame(NamedTuple):
 
 
 class Api:
-    """The calls. They raise what `Daemon.call` does; None is what isn't there, where that is said."""
+    """The calls, which raise what `Daemon.call` does. Where that is said, missing is None."""
 
     def __init__(self, daemon: Daemon, namespace: str) -> None:
         self._daemon = daemon
@@ -59,11 +60,10 @@ class Api:
         """
 
         def put(client: Client) -> Json:
-            made = client.create_volume(name, labels=dict(labels))
-            # Podman's answer has what was asked for, not what is there.
-            return made if made.get("Labels") == labels else client.inspect_volume(name)
+            return cast("Json", client.create_volume(name, labels=dict(labels)))
 
-        return cast("Mapping[str, str]", (await self._daemon.call(put)).get("Labels") or {})
+        made: Json = await self._daemon.call(put)
+        return cast("Mapping[str, str]", made.get("Labels") or {})
 
     async def volume_labels(self, name: str) -> Mapping[str, str] | None:
         """A volume's labels, None where there is no such volume."""
@@ -86,7 +86,8 @@ class Api:
 
     async def inspect(self, container: str) -> Json | None:
         """All about a container by its name or id; None where there is none."""
-        return await self._if_there(lambda client: client.inspect_container(container))
+        found = await self._if_there(lambda client: client.inspect_container(container))
+        return cast("Json | None", found)
 
     async def create(self, name: str, body: Json) -> str:
         """Make a container; return its id."""
@@ -120,7 +121,7 @@ class Api:
         try:
             await self._if_there(lambda client: client.kill(container, signal))
         except Refused as refusal:
-            if refusal.status != CONFLICT and "not running" not in refusal.words:
+            if refusal.status != CONFLICT and "running" not in refusal.words:
                 raise
 
     async def remove(self, container: str, *, force: bool = False) -> bool:
@@ -189,9 +190,7 @@ class Api:
         """Whether the daemon has the image."""
         return await self._if_there(lambda client: client.inspect_image(image)) is not None
 
-    async def _if_there(
-        self, function: Callable[[Client], object], *, slow: bool = False
-    ) -> Any:  # noqa: ANN401 - what the SDK gives
+    async def _if_there(self, function: Callable[[Client], object], *, slow: bool = False) -> Any:  # noqa: ANN401 - what the SDK gives
         try:
             return await self._daemon.call(function, slow=slow)
         except Refused as refusal:
@@ -218,6 +217,8 @@ def _frames(response: requests.Response) -> Iterator[Frame]:
 
 def _registry_auth(config: Json, image: str) -> Json | None:
     """The credentials for an image's registry, out of a `config.json` of Docker."""
-    registry, _ = resolve_repository_name(image)
-    found = resolve_authconfig(load_config(config_dict=dict(config)), registry)
-    return cast("Json | None", found)
+    sdk: Any = docker_auth  # of which its types say too little
+    registry, _ = sdk.resolve_repository_name(image)
+    return cast(
+        "Json | None", sdk.resolve_authconfig(sdk.load_config(None, dict(config)), registry)
+    )

@@ -102,7 +102,7 @@ class Controller:
     async def create(self, kept: KeptJob) -> Job:
         """Accept a job; JobAlreadyExists where its name is taken."""
         intent = kept.intent
-        wanted = self._labels.of_job(intent, kept.spec)
+        wanted = self._labels.of_job(kept)
         found = await self._api.put_volume(self._labels.job_volume(intent.name), wanted)
         if found.get(record.UID) != intent.uid:
             await self.take_up_volume(found)
@@ -170,7 +170,7 @@ class Controller:
 
     async def restore(self, kept: KeptJob) -> None:
         """Bring back the volume of a job of which only containers are left: it was pruned."""
-        wanted = self._labels.of_job(kept.intent, kept.spec)
+        wanted = self._labels.of_job(kept)
         name = self._labels.job_volume(kept.intent.name)
         found = await self._api.put_volume(name, wanted)
         if found.get(record.UID) == kept.intent.uid:

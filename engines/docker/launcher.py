@@ -111,9 +111,8 @@ class Launcher:
             await self._pulls.pull(spec.image, spec.image_pull_secret, auth, tell)
 
     def _body(self, job: DockerJob, key: Key) -> dict[str, Any]:
-        spec = job.spec
-        env = self._secrets.env(spec)
-        return make_body(job.intent, key, spec, self._labels, env, self._settings, self._about)
+        env = self._secrets.env(job.spec)
+        return make_body(job.kept, key, env, self._labels, self._settings, self._about)
 
     def _failed(self, key: Key, words: str) -> Attempt:
         return Attempt(*key, 0.0, "", end=End(facts.START_FAILED, self._now(), message=words))

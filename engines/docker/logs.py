@@ -162,16 +162,28 @@ class _Reader:
 
     async def _last(self, attempt: int, lines: int) -> tuple[Position, list[LogChunk]]:
         """An attempt's last lines, and the place after them."""
-        position = Position(attempt)
         if await self._running(attempt) is None:
-            return position, []
-        # Docker counts the entries of both streams, and parts of long lines as entries.
-        exact = self._query.stream is LogStream.BOTH
+            return Position(attempt), []
+        since = 0
+        if self._query.stream is LogStream.BOTH:
+            # How far back that is. Docker counts entries of both streams, and parts of long lines.
+            last = self._entries(Position(attempt), tail=max(lines, 1))
+            async with contextlib.aclosing(last):
+                if (first := await anext(last, None)) is not None:
+                    since = max(0, first.time // _NANO - OVERLAP_SECONDS)
+        place, chunks = await self._collect(attempt, lines, since)
+        if since and _count_lines([chunk.data for chunk in chunks]) < lines:
+            place, chunks = await self._collect(attempt, lines, 0)
+        return place, chunks
+
+    async def _collect(
+        self, attempt: int, lines: int, since: int
+    ) -> tuple[Position, list[LogChunk]]:
+        """Read from a time on; keep the last lines, and the place after them."""
+        position = Position(attempt)
         kept: deque[tuple[Entry, Position]] = deque()
         count = 0
-        async with contextlib.aclosing(
-            self._entries(position, tail=max(lines, 1) if exact else "all")
-        ) as entries:
+        async with contextlib.aclosing(self._entries(position, since=since)) as entries:
             async for entry in entries:
                 position = position.after(entry.stream, entry.time)
                 kept.append((entry, position))

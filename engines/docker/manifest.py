@@ -10,11 +10,11 @@ from typing import Any, Final, cast
 
 from google.protobuf.json_format import MessageToDict
 
-from engines.docker.record import Labels
+from engines.docker.record import KeptJob, Labels
 from engines.docker.settings import MIB, About, Settings, capabilities
 from engines.errors import FieldViolation
 from engines.features import unsupported_fields
-from engines.lifecycle.facts import Intent, Key
+from engines.lifecycle.facts import Key
 from jobengine.v1.job_pb2 import JobSpec, Mount
 
 MIN_MEMORY_BYTES: Final = 6 * MIB
@@ -133,15 +133,15 @@ def _is_set(body: Mapping[str, Any], path: tuple[str, ...]) -> bool:
 
 
 def make_body(
-    intent: Intent,
+    kept: KeptJob,
     key: Key,
-    spec: JobSpec,
-    labels: Labels,
     secret_env: Mapping[str, str],
+    labels: Labels,
     settings: Settings,
     about: About,
 ) -> dict[str, Any]:
     """What to create for an attempt. `secret_env` has the values for `spec.secret_env`."""
+    intent, spec = kept
     body = _body(spec, settings, about)
     own = {
         "JOB_COMPLETION_INDEX": str(key[0]),
@@ -151,7 +151,7 @@ def make_body(
     }
     env = {**spec.env, **secret_env, **own}
     body["Env"] = [f"{name}={value}" for name, value in env.items()]
-    body["Labels"] = labels.of_run(intent, key, spec)
+    body["Labels"] = labels.of_run(kept, key)
     if spec.HasField("engine_options"):
         for path, value in _leaves(_options(spec)):
             (body if len(path) == 1 else body["HostConfig"])[path[-1]] = value
@@ -208,11 +208,12 @@ def _mount(mount: Mount) -> dict[str, Any]:
         case "volume":
             return {"Type": "volume", "Source": mount.volume, **common}
         case "host_path":
-            options = {"Propagation": "rprivate"}
-            return {"Type": "bind", "Source": mount.host_path, "BindOptions": options, **common}
+            bind = {"Propagation": "rprivate"}
+            return {"Type": "bind", "Source": mount.host_path, "BindOptions": bind, **common}
         case _ if mount.empty_directory.memory:
-            size = mount.empty_directory.size_bytes
-            return {"Type": "tmpfs", "TmpfsOptions": {"SizeBytes": size}, **common}
+            # Without a mode, Podman lets nobody in.
+            options = {"SizeBytes": mount.empty_directory.size_bytes, "Mode": 0o1777}
+            return {"Type": "tmpfs", "TmpfsOptions": options, **common}
         case _:
             return {"Type": "volume", **common}  # without a name: removed with the container
 

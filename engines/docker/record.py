@@ -118,8 +118,9 @@ class Labels:
     def _base(self, intent: Intent) -> str:
         return f"{self.prefix}{intent.name}.{intent.uid[:_UID_DIGITS]}"
 
-    def of_job(self, intent: Intent, spec: JobSpec) -> dict[str, str]:
+    def of_job(self, kept: KeptJob) -> dict[str, str]:
         """The labels of a job's volume."""
+        intent, spec = kept
         raw = spec.SerializeToString(deterministic=True)
         return {
             **self._of(intent, JOB),
@@ -135,14 +136,15 @@ class Labels:
         """The labels of the volume that says how a job ended."""
         return {**self._of(intent, END), _FACT: json.dumps(asdict(status))}
 
-    def of_run(self, intent: Intent, key: Key, spec: JobSpec) -> dict[str, str]:
+    def of_run(self, kept: KeptJob, key: Key) -> dict[str, str]:
         """The labels of an attempt's container, those that the caller gave the job included.
 
         Unless the spec is large they also hold the job's, for the case that somebody prunes
         volumes: Docker takes ours for unused.
         """
+        intent, spec = kept
         own = self._of(intent, _RUN)
-        job = self.of_job(intent, spec) if spec.ByteSize() <= MAX_COPIED_SPEC_BYTES else {}
+        job = self.of_job(kept) if spec.ByteSize() <= MAX_COPIED_SPEC_BYTES else {}
         key_labels = {_INSTANCE: str(key[0]), _ATTEMPT: str(key[1])}
         return {**intent.labels, **job, **own, **key_labels}
 

@@ -54,8 +54,9 @@ class Session:
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._collect())
                 group.create_task(self._ping_for_ever())
-                for event in await self._api.past_events(self.controller.now()):
-                    self._history.note(event)
+                if not self.controller.about.podman:  # it keeps its events longer than itself
+                    for event in await self._api.past_events(self.controller.now()):
+                        self._history.note(event)
                 await self._compare()
                 in_sync.set()
                 group.create_task(self._handle())

@@ -1,7 +1,7 @@
 """What the operator sets about the Docker engine, and what its daemon says of itself."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -53,7 +53,6 @@ class About:
     gpus: bool = False
     init: bool = True
     clock: float = 0.0
-    runtimes: frozenset[str] = field(default_factory=frozenset[str])
 
 
 def read_about(version: Mapping[str, Any], info: Mapping[str, Any], clock: float) -> About:
@@ -63,15 +62,16 @@ def read_about(version: Mapping[str, Any], info: Mapping[str, Any], clock: float
     have taken.
     """
     components = [str(part.get("Name")) for part in version.get("Components") or ()]
-    runtimes = frozenset(info.get("Runtimes") or {})
+    runtimes: Mapping[str, Any] = info.get("Runtimes") or {}
+    podman = "Podman Engine" in components
     return About(
         version=str(version.get("Version") or ""),
-        podman="Podman Engine" in components,
+        podman=podman,
         processors=int(info.get("NCPU") or 0),
-        gpus="nvidia" in runtimes or bool(info.get("DiscoveredDevices")),
-        init=bool(info.get("InitBinary")),
+        # Podman ignores requests for devices, and doesn't tell of its init (catatonit).
+        gpus=not podman and ("nvidia" in runtimes or bool(info.get("DiscoveredDevices"))),
+        init=podman or bool(info.get("InitBinary")),
         clock=clock if abs(clock) >= 1.0 else 0.0,
-        runtimes=runtimes,
     )
 
 
