@@ -86,10 +86,9 @@ class Daemon:
                 clock = read_time(str(info["SystemTime"])) - began - taken
                 return client.api_version, read_about(version, info, clock)
 
-        found, about = await self._workers.run(lambda _: ask())
-        if found != self._version:
-            self._version = found
-            self._generation += 1  # the daemon may be another one: clients are made anew
+        self._version, about = await self._workers.run(lambda _: ask())
+        # Clients are made anew: what they hold open may be dead without showing it.
+        self._generation += 1
         return about
 
     async def ping(self) -> None:

@@ -11,11 +11,10 @@ _CHUNK_BYTES = 64 * 1024
 
 
 class Proxy:
-    """Passes connections on to one address, on a thread and event loop of its own."""
+    """Passes connections on to one address, host:port or unix://PATH, on a thread of its own."""
 
     def __init__(self, target: str) -> None:
-        host, _, port = target.rpartition(":")
-        self._target = (host, int(port))
+        self._target = target
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="proxy")
         self._writers: set[asyncio.StreamWriter] = set()
@@ -64,11 +63,17 @@ class Proxy:
         self.connections += 1
         self._writers.add(writer)
         try:
-            far_reader, far_writer = await asyncio.open_connection(*self._target)
+            far_reader, far_writer = await self._connect()
             self._writers.add(far_writer)
             await asyncio.gather(self._pass(reader, far_writer), self._pass(far_reader, writer))
         except OSError:
             writer.transport.abort()
+
+    async def _connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        if self._target.startswith("unix://"):
+            return await asyncio.open_unix_connection(self._target.removeprefix("unix://"))
+        host, _, port = self._target.rpartition(":")
+        return await asyncio.open_connection(host, int(port))
 
     async def _pass(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with contextlib.suppress(OSError):

@@ -16,7 +16,10 @@ PATH = os.pathsep.join([
 """Where the daemons' programs are."""
 
 _PROGRAMS = {
-    "docker": ("dockerd", "docker-init", "containerd", "runc", "ip", "busybox"),
+    "docker": (
+        *("dockerd", "docker-init", "containerd", "runc", "ip", "busybox"),
+        "docker-registry",
+    ),
     "podman": ("podman", "netavark", "catatonit", "docker-init", "runc", "ip", "busybox"),
 }
 

@@ -138,6 +138,10 @@ class Daemon(ABC):
     ) -> None:
         self.close()
 
+    def has_option(self, option: str) -> bool:
+        """Whether it was made with this option of its program."""
+        return option in self._options
+
     @property
     def host(self) -> str:
         """What clients take for DOCKER_HOST."""
@@ -249,9 +253,10 @@ class Daemon(ABC):
         until(f"{self.program} has ended", lambda: self._ended(process), seconds=_STOP_SECONDS)
 
     def _ended(self, process: psutil.Process) -> bool:
-        gone = not alive(process)
+        # Of a program with threads, the first may be a zombie before the others have ended: only
+        # then can it be waited for.
         self._reap()
-        return gone
+        return not alive(process) and process.pid not in {child.pid for child in self._children}
 
     def _reap(self) -> None:
         """Forget the children that have ended; until then they are zombies."""

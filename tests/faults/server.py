@@ -14,7 +14,7 @@ DEADLINE_SECONDS = 20
 
 
 class FaultyServer:
-    """`jobengine serve` on the local engine; every start takes the port of the first."""
+    """`jobengine serve`, on the local engine; every start takes the port of the first."""
 
     def __init__(self, state_dir: Path, *options: str) -> None:
         self.state_dir = state_dir
@@ -42,10 +42,13 @@ class FaultyServer:
             raise AssertionError(f"the server didn't start:\n{self.log.read_text()}")
         self.address = json.loads(line)["address"]
 
+    def engine_options(self) -> tuple[str, ...]:
+        """Which engine, and where it is."""
+        return "--engine", "local", "--state-dir", str(self.state_dir)
+
     def spawn(self, fault: str = "") -> subprocess.Popen[str]:
         """Start it without waiting for anything."""
-        place = ("--listen", self.address, "--state-dir", str(self.state_dir))
-        options = ("--engine", "local", *place, *self._options)
+        options = (*self.engine_options(), "--listen", self.address, *self._options)
         with self.log.open("a") as log:
             return subprocess.Popen(
                 [JOBENGINE, "serve", *options],

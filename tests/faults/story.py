@@ -30,20 +30,29 @@ class Story:
 
     def __init__(self, directory: Path, *options: str) -> None:
         self.directory = directory
-        self.server = FaultyServer(directory / "state", *options)
+        self.server = self.make_server(*options)
         self.tasks: list[Task] = []
         self.told: dict[str, list[JobStatus]] = {}  # by uid, by the watch of all jobs
+        self.ended: dict[str, JobStatus] = {}  # by name, once it was checked
         self._drivers: list[asyncio.Task[None]] = []
         self._stack = contextlib.AsyncExitStack()
 
     async def __aenter__(self) -> Self:
         await self._stack.__aenter__()
-        self._stack.callback(processes.kill_all, self.directory, self.server.state_dir)
+        self._stack.callback(self.clear)
         self._stack.push_async_callback(asyncio.to_thread, self.server.close)
         return self
 
     async def __aexit__(self, *exc_info: object) -> None:
         await self._stack.aclose()
+
+    def make_server(self, *options: str) -> FaultyServer:
+        """The server, not started yet."""
+        return FaultyServer(self.directory / "state", *options)
+
+    def clear(self) -> None:
+        """End and remove whatever there is."""
+        processes.kill_all(self.directory, self.server.state_dir)
 
     async def begin(self, fault: str = "") -> None:
         """Start the server and a watch of all jobs."""
@@ -115,7 +124,7 @@ class Story:
     # The checks, once all is over.
 
     async def check(self) -> None:
-        """Hold what the service said against what the jobs wrote down."""
+        """Hold what the service said against what the jobs wrote down; ends the server."""
         if self._watch.done():
             self._watch.result()
         for uid, statuses in self.told.items():
@@ -128,16 +137,22 @@ class Story:
                 continue
             assert listed[task.name].uid == task.uid
             status = await self.client.read_status(task.name)
-            check_truth(task, status)
+            self.check_truth(task, status)
+            self.ended[task.name] = status
             again = await self.client.create_job(
                 task.spec, name=task.name, request_id=task.request_id
             )
             assert again.uid == task.uid
             assert again.status == status
             assert task.said[-1] == state_name(status)
-        await asyncio.to_thread(self._check_nothing_runs)
+        await asyncio.to_thread(self.check_nothing_runs)
 
-    def _check_nothing_runs(self) -> None:
+    def check_truth(self, task: Task, status: JobStatus) -> None:
+        """Fail if that isn't how a job ended."""
+        check_truth(task, status)
+
+    def check_nothing_runs(self) -> None:
+        """Fail if anything is left of what ran."""
         assert not processes.of_jobs(self.directory)
         assert self.server.terminate() == 0
         processes.until(

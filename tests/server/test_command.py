@@ -150,6 +150,7 @@ def test_engines_are_listed() -> None:
     )
     assert [line.split()[0] for line in listed.stdout.splitlines()] == [
         "local",
+        "docker",
         "fake",
         "module:Class",
     ]

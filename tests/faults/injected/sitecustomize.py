@@ -1,7 +1,9 @@
 """Kills the server that imports it right before a chosen step, as JOBENGINE_FAULT_AT says.
 
 Its value is an audit event of Python, a pattern for one of the event's arguments, and which
-occurrence is meant: `os.rename */stop 1`. The event comes before the step is carried out.
+occurrence is meant: `os.rename */stop 1`. The event comes before the step is carried out; a
+fourth word is how many seconds later the server dies. A + stands for a blank. Of bytes, the first
+line counts: that's the request of `http.client.send`.
 Launchers and shims don't import this: they start in isolated mode.
 """
 
@@ -10,18 +12,31 @@ import os
 import re
 import signal
 import sys
+import threading
 
 
-def _arm(event: str, pattern: str, occurrence: str) -> None:
-    matches = re.compile(fnmatch.translate(pattern)).match
+def _text(arg: object) -> str:
+    if isinstance(arg, bytes):
+        return arg.partition(b"\r")[0].decode(errors="replace")
+    return arg if isinstance(arg, str) else ""
+
+
+def _die() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _arm(event: str, pattern: str, occurrence: str, delay: str = "0") -> None:
+    matches = re.compile(fnmatch.translate(pattern.replace("+", " "))).match
     left = int(occurrence)
 
     def hook(name: str, args: tuple[object, ...]) -> None:
         nonlocal left
-        if name == event and any(isinstance(arg, str) and matches(arg) for arg in args):
+        if name == event and any(matches(_text(arg)) for arg in args):
             left -= 1
-            if left == 0:
-                os.kill(os.getpid(), signal.SIGKILL)
+            if left == 0 and delay == "0":
+                _die()
+            elif left == 0:
+                threading.Timer(float(delay), _die).start()
 
     sys.addaudithook(hook)
 
