@@ -1,5 +1,6 @@
 """The commands and programs of README.md, run as they stand (but for the port)."""
 
+import contextlib
 import json
 import os
 import re
@@ -7,8 +8,11 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
+
+from tests.docker.fixtures import Reachable
 
 ROOT = Path(__file__).resolve().parents[1]
 BIN = Path(sys.executable).parent
@@ -66,7 +70,7 @@ def test_the_first_program(address: str, tmp_path: Path) -> None:
 
 
 def test_the_first_commands(address: str) -> None:
-    (script,) = (block for block in blocks("sh") if "jobengine run" in block)
+    (script,) = (block for block in blocks("sh") if "jobengine run -- sh" in block)
     done = shell(script, address)
     assert "hello\nexit code 3\n" in done.stdout
     assert "NON_ZERO_EXIT" in done.stdout
@@ -82,6 +86,37 @@ def test_calls_by_hand(address: str) -> None:
     done = shell(create, address)
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["job"]["name"] == "hello"
+
+
+@pytest.mark.engine("docker")
+def test_containers(dockerd: Reachable) -> None:
+    """The image is the tests' own by another name, as no registry is there."""
+    import docker
+
+    with contextlib.closing(docker.APIClient(dockerd.host, version="auto")) as client:
+        client.tag("jobengine.test/busybox:1", "busybox", "1")
+    serve, commands = [block for block in blocks("sh") if "docker" in block or "--image" in block]
+    namespace = f"readme-{uuid4().hex[:8]}"
+    server = subprocess.Popen(
+        [*serve.replace(".venv/bin/", f"{BIN}/").split(), "--listen", "127.0.0.1:0"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+        env={**os.environ, "DOCKER_HOST": dockerd.host, "JOBENGINE_NAMESPACE": namespace},
+    )
+    try:
+        assert server.stdout is not None
+        address = json.loads(server.stdout.readline())["address"]
+        done = shell(commands, address)
+        assert "hello from a container\nexit code 3\n" in done.stdout, done.stderr
+        assert "NON_ZERO_EXIT" in done.stdout
+        name = next(line.split()[0] for line in done.stdout.splitlines() if "NON_ZERO" in line)
+        removed = shell(f".venv/bin/jobengine rm --wait {name}", address)
+        assert removed.returncode == 0, removed.stderr
+    finally:
+        server.terminate()
+        assert server.wait(DEADLINE_SECONDS) == 0
+        server.communicate()
 
 
 def test_an_engine_of_your_own(tmp_path: Path) -> None:
@@ -106,6 +141,6 @@ def test_an_engine_of_your_own(tmp_path: Path) -> None:
 
 
 def test_links_lead_somewhere() -> None:
-    for page in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))):
+    for page in (ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))):
         for target in re.findall(r"\]\((?!http)([^)#]+)", page.read_text()):
             assert (page.parent / target).exists(), f"{page.name}: {target}"

@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 from collections.abc import Callable, Generator
-from typing import Any
+from typing import Any, Final
 
 from engines.docker.api import CONFLICT, NOT_FOUND, Api, unclaimed
 from engines.docker.container import Attempt, read_container
@@ -19,6 +19,9 @@ from engines.errors import EngineUnavailable, InvalidSpec
 from engines.lifecycle import facts
 from engines.lifecycle.facts import End, Key
 from jobengine.v1 import job_pb2
+
+MIN_STARTS: Final = 4
+MAX_STARTS: Final = 16
 
 
 class Launcher:
@@ -40,6 +43,7 @@ class Launcher:
         self._history = history
         self._now = now
         self._pulls = Pulls(api)
+        self._starts = asyncio.Semaphore(starts_at_once(about.processors))
         self._secrets = Secrets(settings.secrets)
 
     async def launch(self, job: DockerJob, key: Key, tell: Tell) -> Attempt | None:
@@ -61,12 +65,16 @@ class Launcher:
         if container is None:
             return None
         with _among(job.starting):
-            if not await self._api.claim(container, self._labels.container(job.intent, key)):
-                return None
-            if job.stopping:
-                await self._api.remove(container)
-                return None
-            return await self._start(job, key, container)
+            async with self._starts:
+                return await self._claim_and_start(job, key, container)
+
+    async def _claim_and_start(self, job: DockerJob, key: Key, container: str) -> Attempt | None:
+        if not await self._api.claim(container, self._labels.container(job.intent, key)):
+            return None
+        if job.stopping:
+            await self._api.remove(container)
+            return None
+        return await self._start(job, key, container)
 
     async def _start(self, job: DockerJob, key: Key, container: str) -> Attempt:
         refusal: Refused | None = None
@@ -140,6 +148,14 @@ class Launcher:
     def _lost(self, key: Key, container: str, why: str) -> Attempt:
         end = End(facts.LOST, self._now(), message=f"instance {key[0]} may have run or not: {why}")
         return Attempt(*key, 0.0, container, end=end)
+
+
+def starts_at_once(processors: int) -> int:
+    """How many containers are being started at any time, on a daemon with so many processors.
+
+    More would hardly be started sooner, and each is in doubt when the daemon goes down.
+    """
+    return min(max(processors, MIN_STARTS), MAX_STARTS)
 
 
 @contextlib.contextmanager

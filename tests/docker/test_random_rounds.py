@@ -1,7 +1,6 @@
 """Many random jobs while daemon and server are killed, stopped and frozen at random."""
 
 import asyncio
-import contextlib
 import os
 import random
 import time
@@ -69,14 +68,13 @@ class Round:
         stranger = Stranger(self._place)
         async with self._story as story:
             await story.begin()
-            breaking = asyncio.create_task(self._break_for_ever())
-            for number in range(jobs):
-                story.submit(self._task(number))
-                await asyncio.sleep(self._random.choice((0, 0.05, 0.3)))
-            await asyncio.sleep(1)
-            breaking.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await breaking
+            enough = asyncio.Event()
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._break_until(enough))
+                for number in range(jobs):
+                    story.submit(self._task(number))
+                    await asyncio.sleep(self._random.choice((0, 0.05, 0.3)))
+                enough.set()
             await story.settle()
             await story.check()
             await asyncio.to_thread(story.server.start)
@@ -110,12 +108,12 @@ class Round:
         directory = self._place.directory
         return DockerTask(f"job-{number}", directory, body, options, act, roll.uniform(0, 1.5))
 
-    async def _break_for_ever(self) -> None:
-        while True:
+    async def _break_until(self, enough: asyncio.Event) -> None:
+        while not enough.is_set():
             await asyncio.sleep(self._random.uniform(0, 2))
             fault = self._random.choice(FAULTS)
             self.faults.append(fault)
-            await asyncio.shield(asyncio.create_task(asyncio.to_thread(self._break, fault)))
+            await asyncio.to_thread(self._break, fault)
 
     def _break(self, fault: str) -> None:
         server = self._story.server
