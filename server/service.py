@@ -45,6 +45,8 @@ MAX_HEARTBEAT_SECONDS = 300.0
 
 MAX_DELETE_WAIT_SECONDS = 3600.0
 
+CREATE_TRIES = 5
+
 _log = structlog.get_logger()
 
 
@@ -88,6 +90,14 @@ class Service:
 
     async def _create(self, name: str, request: api.CreateJobRequest) -> Job:
         """Create the job, or find it where this request is the repeat of an earlier one."""
+        for _ in range(CREATE_TRIES):
+            try:
+                return await self._create_or_find(name, request)
+            except JobNotFound:
+                continue  # it was removed between being in the way and being looked at
+        raise EngineUnavailable(f"jobs {name!r} come and go; try again")
+
+    async def _create_or_find(self, name: str, request: api.CreateJobRequest) -> Job:
         try:
             job = await self._engine.create_job(name, request.spec, request_id=request.request_id)
         except JobAlreadyExists:

@@ -1,5 +1,6 @@
 """What the engine asks of the daemon, call by call."""
 
+import asyncio
 from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
 from typing import Any, Final, NamedTuple, cast
 
@@ -9,10 +10,14 @@ from docker.errors import create_api_error_from_http_exception
 from docker.types.daemon import CancellableStream
 
 from engines.docker.daemon import Daemon, Refused
-from engines.docker.record import NAMESPACE, UID, UNCLAIMED
+from engines.docker.record import NAMESPACE, UID
+from engines.errors import EngineFailed, EngineTimeout
 
 NOT_FOUND: Final = 404
 CONFLICT: Final = 409
+PUT_TRIES: Final = 3
+REMOVAL_LOOKS: Final = 100
+REMOVAL_LOOK_SECONDS: Final = 0.1
 
 PULL_SILENCE_SECONDS: Final = 300.0
 """How long a pull may go without progress."""
@@ -24,7 +29,7 @@ _HEADER_BYTES: Final = 8
 _EVENTS: Final = {
     "type": ["container", "volume"],
     # Podman filters by other words than it answers with: died for die.
-    "event": ["create", "rename", "start", "die", "died", "destroy", "remove"],
+    "event": ["create", "start", "die", "died", "destroy", "remove"],
 }
 
 Json = Mapping[str, Any]
@@ -48,22 +53,27 @@ class Api:
 
     # -- volumes ------------------------------------------------------------------------------
 
-    async def volumes(self) -> Sequence[Json]:
-        """All volumes of the namespace, with their labels."""
-        found = await self._daemon.call(lambda client: client.volumes(filters=self._filter))
+    async def volumes(self, uid: str = "") -> Sequence[Json]:
+        """All volumes of the namespace, or of one job, with their labels."""
+        filters = {"label": f"{UID}={uid}"} if uid else self._filter
+        found = await self._daemon.call(lambda client: client.volumes(filters=filters))
         return cast("Sequence[Json]", found.get("Volumes") or ())
 
     async def put_volume(self, name: str, labels: Mapping[str, str]) -> Mapping[str, str]:
         """Make a volume with these labels unless there is one of that name.
 
         Returns the labels that it has: of two calls with one name, both get those of the first.
+        One without any is what a daemon finds that was killed while it made the volume: the
+        directory is there, what was to be kept of it isn't (seen on 20.10). It is removed.
         """
-
-        def put(client: Client) -> Json:
-            return cast("Json", client.create_volume(name, labels=dict(labels)))
-
-        made: Json = await self._daemon.call(put)
-        return cast("Mapping[str, str]", made.get("Labels") or {})
+        for _ in range(PUT_TRIES):
+            made: Json = await self._daemon.call(
+                lambda client: client.create_volume(name, labels=dict(labels))
+            )
+            if found := made.get("Labels"):
+                return cast("Mapping[str, str]", found)
+            await self.remove_volume(name)
+        raise EngineFailed(f"Docker makes the volume {name} without its labels")
 
     async def volume_labels(self, name: str) -> Mapping[str, str] | None:
         """A volume's labels, None where there is no such volume."""
@@ -96,22 +106,6 @@ class Api:
         )
         return str(made["Id"])
 
-    async def claim(self, container: str, name: str) -> bool:
-        """Take the right to start a container, by giving it this name; False if it is taken.
-
-        A rename is durable, and a second one to the same name is refused.
-        """
-        try:
-            await self._daemon.call(lambda client: client.rename(container, name))
-        except Refused as refusal:
-            if refusal.status == NOT_FOUND or "same name" in refusal.words:
-                return False
-            if refusal.status == CONFLICT or "in use" in refusal.words:
-                await self.remove(container)
-                return False
-            raise
-        return True
-
     async def start(self, container: str) -> None:
         """Start it. To be called once in its life: a second start would run it again."""
         await self._daemon.call(lambda client: client.start(container), slow=True)
@@ -131,10 +125,21 @@ class Api:
                 lambda client: client.remove_container(container, v=True, force=force), slow=True
             )
         except Refused as refusal:
-            if refusal.status != CONFLICT:
+            if refusal.status == CONFLICT and "already in progress" in refusal.words:
+                await self._gone(container)  # somebody else is at it (vscode-docker#1477)
+            elif refusal.status == CONFLICT:
+                return False
+            else:
                 raise
-            return "removal" in refusal.words  # somebody else is at it (moby#22312)
         return True
+
+    async def _gone(self, container: str) -> None:
+        """Wait until a container that is being removed is gone."""
+        for _ in range(REMOVAL_LOOKS):
+            if await self.inspect(container) is None:
+                return
+            await asyncio.sleep(REMOVAL_LOOK_SECONDS)
+        raise EngineTimeout(f"Docker doesn't finish the removal of the container {container}")
 
     # -- streams ------------------------------------------------------------------------------
 
@@ -160,7 +165,8 @@ class Api:
         """Pull an image; yields its progress, an error among it."""
 
         def begin(client: Client) -> tuple[Iterator[Json], Callable[[], None]]:
-            credentials = None if auth is None else _registry_auth(auth, image)
+            # Without any, the SDK would take those of the server's own user.
+            credentials = (auth and _registry_auth(auth, image)) or {}
             lines = client.pull(image, stream=True, decode=True, auth_config=credentials)
             return cast("Iterator[Json]", lines), lambda: None
 
@@ -197,11 +203,6 @@ class Api:
             if refusal.status == NOT_FOUND:
                 return None
             raise
-
-
-def unclaimed(name: str) -> str:
-    """The name of a container that nobody has claimed yet."""
-    return name + UNCLAIMED
 
 
 def _frames(response: requests.Response) -> Iterator[Frame]:

@@ -6,7 +6,6 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Final, NamedTuple
 
-from engines.docker.record import UNCLAIMED, read_key
 from engines.lifecycle import facts
 from engines.lifecycle.facts import End, Key, Stop
 
@@ -35,7 +34,6 @@ class Container:
 
     id: str
     key: Key
-    claimed: bool
     started: bool
     attempt: Attempt
     witness_needed: bool = False
@@ -61,8 +59,8 @@ class Container:
         return self.attempt._replace(end=end)
 
 
-def read_container(found: Mapping[str, Any]) -> Container | None:
-    """What an inspection says; None for a container that is no attempt.
+def read_container(found: Mapping[str, Any], key: Key) -> Container:
+    """What the inspection of an attempt's container says.
 
     Rules, seen on dockerd 20.10 unless a source is named:
 
@@ -76,16 +74,12 @@ def read_container(found: Mapping[str, Any]) -> Container | None:
       earlier ones say 0 with no time of the end (moby#45800). Either is believed only if the
       daemon told of the end while it happened.
     """
-    key = read_key(found["Config"].get("Labels") or {})
-    if key is None:
-        return None
     state: Mapping[str, Any] = found["State"]
     began = read_time(state.get("StartedAt"))
     attempt = Attempt(*key, began, found["Id"], str(found["Config"].get("StopSignal") or "SIGTERM"))
     container = Container(
         id=found["Id"],
         key=key,
-        claimed=not str(found["Name"]).endswith(UNCLAIMED),
         started=state["Status"] not in _CREATED,
         attempt=attempt,
     )

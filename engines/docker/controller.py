@@ -3,28 +3,35 @@
 import asyncio
 import random
 import time
-from collections.abc import Coroutine, Mapping, Sequence
+from collections.abc import Coroutine, Sequence
 from functools import partial
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import structlog
 
 from engines.base import Changed, Job, Removed, Status
 from engines.docker import record
 from engines.docker.api import Api
-from engines.docker.container import Attempt, exit_of, read_container
+from engines.docker.container import Attempt, exit_of
 from engines.docker.history import History
+from engines.docker.inspector import Inspector
 from engines.docker.jobs import DockerJob
 from engines.docker.launcher import Launcher
 from engines.docker.pulls import PullFailed
-from engines.docker.record import KeptJob, Labels
+from engines.docker.record import KeptJob, Labels, Owner
 from engines.docker.settings import About, Settings
-from engines.docker.survey import Findings, Listed, take_labels
-from engines.errors import EngineError, EngineTimeout, JobAlreadyExists, JobNotFound
+from engines.docker.survey import Findings, Listed
+from engines.errors import (
+    EngineError,
+    EngineFailed,
+    EngineUnavailable,
+    JobAlreadyExists,
+    JobNotFound,
+)
 from engines.feed import Feed
 from engines.lifecycle import facts
 from engines.lifecycle.active import make_job
-from engines.lifecycle.facts import End, Intent, Key, Stop
+from engines.lifecycle.facts import Intent, Key, Stop
 from engines.lifecycle.timers import Timer, Timers
 
 TAKEOVER_SECONDS: Final = 15.0
@@ -33,11 +40,28 @@ TAKEOVER_SECONDS: Final = 15.0
 KILL_AGAIN_SECONDS: Final = 5.0
 FIRST_PAUSE_SECONDS: Final = 0.2
 LAST_PAUSE_SECONDS: Final = 30.0
-REMOVAL_TRIES: Final = 20
 
 _DUE, _TTL, _KILL, _TAKEOVER = "due", "ttl", "kill", "takeover"
 
 _log = structlog.get_logger(__name__)
+
+
+T = TypeVar("T")
+
+
+async def outcome(task: asyncio.Task[T]) -> T:
+    """What becomes of a task that goes on when its caller gives up.
+
+    Raises:
+        EngineUnavailable: it was ended because the connection is lost.
+    """
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        current = asyncio.current_task()
+        if task.cancelled() and current is not None and not current.cancelling():
+            raise EngineUnavailable("Docker went away meanwhile: ask again") from None
+        raise
 
 
 class Controller:
@@ -62,10 +86,12 @@ class Controller:
         self._api = api
         self._labels = labels
         self._settings = settings
-        self._history = history
-        self._launcher = Launcher(api, labels, settings, about, history, self.now)
+        self._inspector = Inspector(api, labels, about, history, self.now)
+        self._launcher = Launcher(api, labels, settings, about, self._inspector, self.now)
         self._timers = Timers(self._timer)
         self._tasks: set[asyncio.Task[Any]] = set()
+        self._accepting: set[str] = set()
+        self._closed = False
 
     def now(self) -> float:
         """The time by the daemon's clock, by which all times of jobs are kept."""
@@ -73,6 +99,7 @@ class Controller:
 
     async def close(self, error: EngineError) -> None:
         """Leave the jobs as they are, and end what is under way about them."""
+        self._closed = True
         self._timers.close()
         self.feed.fail(error)
         tasks = [*self._tasks, *self.removals.values(), *self._taking_up.values()]
@@ -102,35 +129,38 @@ class Controller:
     async def create(self, kept: KeptJob) -> Job:
         """Accept a job; JobAlreadyExists where its name is taken."""
         intent = kept.intent
+        self._accepting.add(intent.name)
+        try:
+            return await self._create(kept)
+        finally:
+            self._accepting.discard(intent.name)
+
+    async def _create(self, kept: KeptJob) -> Job:
+        intent = kept.intent
         wanted = self._labels.of_job(kept)
         found = await self._api.put_volume(self._labels.job_volume(intent.name), wanted)
+        if self._closed:
+            raise EngineUnavailable("Docker went away; the job may have been accepted: ask again")
         if found.get(record.UID) != intent.uid:
-            await self.take_up_volume(found)
+            owner = self._labels.owner(found)
+            if owner is None:
+                volume = self._labels.job_volume(intent.name)
+                raise EngineFailed(f"the volume {volume} is somebody else's: remove or rename it")
+            await self.take_up(owner, own=False)
             raise JobAlreadyExists(intent.name)
         job = DockerJob(kept)
         self._begin(job)
         return self.jobs[intent.name]
 
-    async def take_up_volume(self, said: Mapping[str, str]) -> None:
-        """Take up the job whose volume has these labels, if it is one and isn't known."""
-        owner, kept = self._labels.owner(said), record.read_job(said)
-        if owner is None or owner.kind != record.JOB or kept is None:
-            return
-        findings = Findings(kept)
-        for kind in (record.STOP, record.DELETE, record.END):
-            await self._read_fact(findings, kept.intent, kind)
-        await self.take_up(kept, findings, own=False)
-
-    async def take_up(self, kept: KeptJob, findings: Findings, *, own: bool) -> None:
+    async def take_up(self, owner: Owner, *, own: bool) -> None:
         """Take up a job where it stands; nothing if it is known.
 
         `own`: whether to start at once what waits to be started.
         """
-        uid = kept.intent.uid
-        if not self.knows(uid, kept.intent.name):
-            if uid not in self._taking_up:
-                self._take(uid, self._take_up(kept, findings, own=own))
-            await asyncio.shield(self._taking_up[uid])
+        if not self.knows(owner.uid, owner.name):
+            if owner.uid not in self._taking_up:
+                self._take(owner.uid, self._take_up(owner.uid, own=own))
+            await outcome(self._taking_up[owner.uid])
 
     def _take(self, uid: str, work: Coroutine[Any, Any, None]) -> None:
         task = self._taking_up[uid] = asyncio.create_task(work)
@@ -140,22 +170,19 @@ class Controller:
         """Look at what was missed while a job was taken up."""
         del self._taking_up[uid]
         if not task.cancelled() and (error := task.exception()) is not None:
-            _log.warning("docker_job_not_taken_up", uid=uid, error=str(error))
+            _log.info("docker_job_not_taken_up", uid=uid, error=str(error))
         for container, key in self._missed.pop(uid, {}).items():
             self.container_changed(uid, key, container)
 
-    async def _take_up(self, kept: KeptJob, findings: Findings, *, own: bool) -> None:
-        intent = kept.intent
-        if findings.end is not None:
-            self._show(intent, findings.end)
-            self._over(intent, findings.end, deleted=findings.delete is not None)
-        else:
-            self._begin(await self._make(kept, findings, own=own))
+    async def _take_up(self, uid: str, *, own: bool) -> None:
+        findings = await self._inspector.findings(uid)
+        if not self.meet_ended(uid, findings):
+            assert findings.kept is not None  # noqa: S101  (otherwise the job is gone)
+            self._begin(await self._inspector.job(findings.kept, findings, own=own))
 
-    async def _read_fact(self, findings: Findings, intent: Intent, kind: str) -> None:
-        said = await self._api.volume_labels(self._labels.fact_volume(intent, kind))
-        if said is not None:
-            take_labels(findings, kind, said, self.now())
+    async def findings(self, uid: str) -> Findings:
+        """What there is of a job; JobNotFound if it is gone."""
+        return await self._inspector.findings(uid)
 
     def intent(self, job: Job) -> Intent:
         """What is known of a job that is in `jobs`; JobNotFound if it is gone."""
@@ -168,30 +195,11 @@ class Controller:
         job = self.jobs.get(name)
         return job is not None and job.uid == uid
 
-    async def restore(self, kept: KeptJob) -> None:
-        """Bring back the volume of a job of which only containers are left: it was pruned."""
-        wanted = self._labels.of_job(kept)
-        name = self._labels.job_volume(kept.intent.name)
-        found = await self._api.put_volume(name, wanted)
-        if found.get(record.UID) == kept.intent.uid:
-            _log.warning("docker_job_restored", job=kept.intent.name, uid=kept.intent.uid)
-            await self.take_up_volume(found)
-
     async def missing(self, job: Job) -> None:
-        """The volume of a job is gone, by another server's doing, or by a prune that is undone."""
-        name = job.name
-        volume = self._labels.job_volume(name)
-        said = await self._api.volume_labels(volume) or {}
-        if said.get(record.UID) == job.uid or name in self.removals:
-            return
-        if not self.knows(job.uid, name):
-            return
-        deleted = self._labels.fact_volume(self._intents[name], record.DELETE)
-        active = self.active.get(job.uid)
-        if active is None or said or await self._api.volume_labels(deleted) is not None:
-            self.forget(job.uid, name)
-        else:
-            await self.restore(active.kept)
+        """The volume of a job seems to be gone, by another server's doing or anybody else's."""
+        said = await self._api.volume_labels(self._labels.job_volume(job.name)) or {}
+        if said.get(record.UID) != job.uid and job.name not in self.removals:
+            self.forget(job.uid, job.name)
 
     def compare(self, job: DockerJob, listed: Sequence[Listed]) -> None:
         """Hold what is known of a job's containers against a list of them."""
@@ -213,7 +221,8 @@ class Controller:
         job_name, uid, kind = self._labels.parse_volume(name)
         job = self.jobs.get(job_name)
         if kind == record.JOB:
-            return (job is not None) == there or job_name in self.removals
+            expected = job_name in (self._accepting if there else self.removals)
+            return expected or (job is not None) == there
         active = self.active.get(job.uid) if job is not None else None
         if active is None or not active.intent.uid.startswith(uid) or not there:
             return True
@@ -224,26 +233,6 @@ class Controller:
         }
         return decided.get(kind, True)
 
-    async def _make(self, kept: KeptJob, findings: Findings, *, own: bool) -> DockerJob:
-        """The job as its containers and what was decided about it say."""
-        attempts: list[Attempt] = []
-        unclaimed: dict[Key, str] = {}
-        ids = [str(listed["Id"]) for listed in await self._api.containers(kept.intent.uid)]
-        for found in await asyncio.gather(*map(self._api.inspect, ids)):
-            seen = None if found is None else read_container(found)
-            if seen is None:
-                continue
-            if not seen.claimed:
-                unclaimed[seen.key] = seen.id
-            elif seen.started or seen.attempt.end is not None:
-                attempts.append(seen.settled(self._history.exits, findings.decision))
-            elif (attempt := await self._launcher.resolve(seen.id, seen.key)) is not None:
-                attempts.append(attempt)
-        job = DockerJob(kept, attempts, findings.decision, own=own)
-        job.deleted = findings.delete is not None
-        job.unclaimed = unclaimed
-        return job
-
     def _begin(self, job: DockerJob) -> None:
         self.active[job.intent.uid] = job
         self._show(job.intent, job.status)
@@ -252,10 +241,20 @@ class Controller:
             self._signal(job)
         self._update(job)
 
+    def meet_ended(self, uid: str, findings: Findings) -> bool:
+        """Take up a job that is over; False if this isn't one, or if it is active here."""
+        kept, end = findings.kept, findings.end
+        if kept is None or end is None or uid in self.active:
+            return False
+        if not self.knows(uid, kept.intent.name):
+            self._show(kept.intent, end)
+            self._over(kept.intent, end, deleted=findings.delete is not None)
+        return True
+
     def look_again(self, job: DockerJob, why: str) -> None:
         """Look at a job anew, after a pause that grows with each time."""
         if self.active.get(job.intent.uid) is job and job.intent.uid not in self._taking_up:
-            _log.warning("docker_job_looked_at_again", job=job.intent.name, why=why)
+            _log.info("docker_job_looked_at_again", job=job.intent.name, why=why)
             self._take(job.intent.uid, self._look_again(job))
 
     async def _look_again(self, job: DockerJob) -> None:
@@ -267,13 +266,14 @@ class Controller:
             pause = min(FIRST_PAUSE_SECONDS * 2**failures, LAST_PAUSE_SECONDS)
             await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311
             failures += 1
-            findings = Findings(job.kept)
             try:
-                for kind in (record.STOP, record.DELETE):
-                    await self._read_fact(findings, job.intent, kind)
-                fresh = await self._make(job.kept, findings, own=job.own)
+                findings = await self._inspector.findings(uid)
+                fresh = await self._inspector.job(job.kept, findings, own=job.own)
+            except JobNotFound:
+                self.forget(uid, job.intent.name)
+                return
             except EngineError as error:
-                _log.warning("docker_job_not_seen", job=job.intent.name, error=str(error))
+                _log.info("docker_job_not_seen", job=job.intent.name, error=str(error))
                 continue
             fresh.failures = failures
             if self.active.get(uid) is job:
@@ -283,11 +283,45 @@ class Controller:
     # -- what happens to them -----------------------------------------------------------------
 
     def container_changed(self, uid: str, key: Key, container: str) -> None:
-        """Something happened to a container: look at it."""
+        """Something happened to a container: look at it, once it is known."""
         if uid in self._taking_up:
             self._missed.setdefault(uid, {})[container] = key
-        elif (job := self.active.get(uid)) is not None:
+        elif (job := self.active.get(uid)) is None:
+            return
+        elif key in job.launching:
+            job.missed.add(key)
+        else:
             self.spawn(job, self.look(job, key, container))
+
+    def container_started(self, uid: str, key: Key, container: str) -> None:
+        """A container has started: look at it, unless it was started here."""
+        job = self.active.get(uid)
+        if job is not None and key in job.launching:
+            return
+        known = None if job is None else job.running.get(key)
+        if known is None or known.container != container:
+            self.container_changed(uid, key, container)
+
+    def container_died(self, uid: str, key: Key, container: str, when: float) -> None:
+        """A container has ended, by the daemon's own word.
+
+        That is enough where its exit code can mean one thing only. Inspecting it would take until
+        its network and its mounts are down: 50 to 70 ms.
+        """
+        job = self.active.get(uid)
+        known = None if job is None or uid in self._taking_up else job.running.get(key)
+        code = self._inspector.plain_exit(container)
+        if (
+            job is None
+            or known is None
+            or known.container != container
+            or code is None
+            or job.stop is not None
+        ):
+            self.container_changed(uid, key, container)
+        else:
+            end = exit_of(code, max(when, known.start_time))
+            self._apply(job, known._replace(end=end))
 
     def decided(self, uid: str, findings: Findings) -> None:
         """Something was decided about a job, maybe by another server."""
@@ -312,14 +346,14 @@ class Controller:
 
     async def look(self, job: DockerJob, key: Key, container: str) -> None:
         """See how a container of a job is doing."""
-        found = await self._api.inspect(container)
+        seen = await self._inspector.see(container, key)
         if self.active.get(job.intent.uid) is not job:
             return
-        seen = None if found is None else read_container(found)
-        if seen is None:
-            self._missing(job, key, container)
-        elif seen.started or seen.attempt.end is not None:
-            self._apply(job, seen.settled(self._history.exits, job.stop))
+        if seen is not None and (seen.started or seen.attempt.end is not None):
+            self._apply(job, await self._inspector.attempt(seen, job.stop))
+        elif seen is None and (known := job.running.get(key)) and known.container == container:
+            gone = self._inspector.missing(key, container, known.start_time, job.stop)
+            self._apply(job, gone)
 
     async def refresh(self, uid: str) -> None:
         """Look at all that runs of a job."""
@@ -327,22 +361,8 @@ class Controller:
             running = [*job.running.items()]
             await asyncio.gather(*(self.look(job, key, run.container) for key, run in running))
 
-    def _missing(self, job: DockerJob, key: Key, container: str) -> None:
-        attempt = job.running.get(key)
-        if attempt is None or attempt.container != container:
-            return
-        code = self._history.exits.get(container)
-        if code is None:
-            message = f"the container of instance {key[0]} was removed by somebody else"
-            end = End(facts.LOST, self.now(), message=message)
-        else:
-            end = exit_of(code, self.now())
-        if job.stop is not None:
-            end = end._replace(reason=facts.STOPPED)
-        self._apply(job, attempt._replace(end=end))
-
     def _apply(self, job: DockerJob, attempt: Attempt) -> None:
-        if job.apply(attempt):
+        if self.active.get(job.intent.uid) is job and job.apply(attempt):
             job.failures = 0
             if job.stop is not None and attempt.end is None:
                 self._signal(job)  # another server has started it meanwhile
@@ -366,10 +386,12 @@ class Controller:
 
     def _advance(self, job: DockerJob) -> None:
         """Start what may be started."""
-        if job.ready and not job.own:
+        if not job.own and (job.ready or job.handed_out):
             self._timers.add(self._at(TAKEOVER_SECONDS + self.now(), _TAKEOVER, job.intent))
         while job.ready and job.own:
-            self.spawn(job, self._launch(job, job.hand_out()))
+            key = job.hand_out()
+            job.launching.add(key)
+            self.spawn(job, self._launch(job, key))
 
     async def _launch(self, job: DockerJob, key: Key) -> None:
         try:
@@ -378,8 +400,12 @@ class Controller:
             grace = self._settings.grace_seconds
             await self.stop(job, facts.PULL_FAILED, grace, message=str(failure))
             return
-        if attempt is not None and self.active.get(job.intent.uid) is job:
+        finally:
+            job.launching.discard(key)
+        if attempt is not None:
             self._apply(job, attempt)
+        if key in job.missed and attempt is not None and attempt.end is None:
+            self.spawn(job, self.look(job, key, attempt.container))
 
     def _waits(self, job: DockerJob, progress: str) -> None:
         job.waiting = progress
@@ -489,7 +515,6 @@ class Controller:
             task.add_done_callback(lambda _: self.removals.pop(name, None))
 
     async def _remove(self, intent: Intent, *, noted: bool) -> None:
-        volumes = [self._labels.fact_volume(intent, kind) for kind in record.DECISIONS]
         pause = FIRST_PAUSE_SECONDS
         while True:
             try:
@@ -497,31 +522,32 @@ class Controller:
                     stop = Stop(facts.DELETED, self.now(), 0.0)
                     await self._decide(intent, record.DELETE, stop)
                 await self._api.remove_volume(self._labels.job_volume(intent.name))
-                await self.sweep(intent.uid, volumes)
+                await self.sweep(intent.uid)
             except EngineError as error:
-                _log.warning("docker_job_not_removed", job=intent.name, error=str(error))
+                _log.info("docker_job_not_removed", job=intent.name, error=str(error))
                 await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311
                 pause = min(2 * pause, LAST_PAUSE_SECONDS)
             else:
                 self.forget(intent.uid, intent.name)
                 return
 
-    async def sweep(self, uid: str, volumes: Sequence[str]) -> None:
-        """Remove the containers of a job whose own volume is gone, then these volumes in order.
+    async def sweep(self, uid: str) -> None:
+        """Remove what there is of a job whose own volume is gone.
 
         Whatever is left when this is cut short tells the next server to go on with it; that the
         job was to go has to be the last thing forgotten.
         """
-        for _ in range(REMOVAL_TRIES):
-            containers = await self._api.containers(uid)
-            if not containers:
-                break
-            removals = [self._api.remove(str(found["Id"]), force=True) for found in containers]
-            await asyncio.gather(*removals)
-        else:
-            raise EngineTimeout(f"containers of the job {uid} don't go away")
-        for volume in volumes:
-            await self._api.remove_volume(volume)
+        containers = [
+            str(found["Id"])
+            for found in await self._api.containers(uid)
+            if self._labels.run(found.get("Labels"), found["Names"][0]) is not None
+        ]
+        await asyncio.gather(*(self._api.remove(each, force=True) for each in containers))
+        volumes = [str(found["Name"]) for found in await self._api.volumes(uid)]
+        last = [name for name in volumes if name.endswith(f".{record.DELETE}")]
+        first = [name for name in volumes if name not in last]
+        for names in (first, last):
+            await asyncio.gather(*map(self._api.remove_volume, names))
 
     def forget(self, uid: str, name: str) -> None:
         """A job is gone."""
@@ -564,6 +590,9 @@ class Controller:
                     self._kill(job)
             case "takeover":
                 job.own = True
-                self._advance(job)
+                if job.handed_out and not job.tasks:
+                    self.look_again(job, "the server that has it doesn't start it")
+                else:
+                    self._advance(job)
             case _:
                 self._settle(job)

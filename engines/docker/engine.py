@@ -23,7 +23,7 @@ from engines.base import (
 )
 from engines.docker import manifest, record
 from engines.docker.api import Api
-from engines.docker.controller import Controller
+from engines.docker.controller import Controller, outcome
 from engines.docker.daemon import Daemon
 from engines.docker.history import History
 from engines.docker.logs import read_output
@@ -206,7 +206,7 @@ class DockerEngine(Engine):
         self._creating[name] = task
         task.add_done_callback(lambda _: self._creating.pop(name, None))
         # Shielded, so that a caller that gives up leaves a whole job behind.
-        return replace(await asyncio.shield(task), spec=spec)
+        return replace(await outcome(task), spec=spec)
 
     async def _settled(self, controller: Controller, name: str) -> None:
         """Wait for what is under way with a name: afterwards it is taken, or free."""
@@ -229,9 +229,9 @@ class DockerEngine(Engine):
         active = controller.active.get(job.uid)
         if active is not None:
             work = controller.stop(active, facts.DELETED, grace, delete=True)
-            await asyncio.shield(controller.spawn(active, work))
+            await outcome(controller.spawn(active, work))
         elif name not in controller.removals:
-            await asyncio.shield(asyncio.ensure_future(controller.delete_ended(job)))
+            await outcome(asyncio.create_task(controller.delete_ended(job)))
 
     async def cancel_job(
         self, name: str, *, uid: str = "", grace_seconds: float | None = None
@@ -243,7 +243,7 @@ class DockerEngine(Engine):
         if active is None:
             return job.status
         work = controller.stop(active, facts.CANCELLED, grace)
-        await asyncio.shield(controller.spawn(active, work))
+        await outcome(controller.spawn(active, work))
         return controller.jobs.get(name, job).status
 
     async def read_job(self, name: str) -> Job:
@@ -287,8 +287,8 @@ class DockerEngine(Engine):
         controller = await self._in_touch()
         if name not in controller.jobs:
             said = await self._api.volume_labels(self._labels.job_volume(name))
-            if said is not None:
-                await controller.take_up_volume(said)
+            if (owner := self._labels.owner(said)) is not None:
+                await controller.take_up(owner, own=False)
         job = controller.jobs.get(name)
         if job is None:
             raise JobNotFound(name)

@@ -27,6 +27,7 @@ class History:
         self.exits: OrderedDict[str, int] = OrderedDict()
         """By container: its exit code."""
         self.claimed: set[str] = set()
+        """Volumes that were made, claims among them."""
         self.started: set[str] = set()
         self._waiting: dict[str, asyncio.Event] = {}
 
@@ -37,22 +38,21 @@ class History:
 
     def note(self, event: Mapping[str, Any]) -> None:
         """Take in an event of the daemon's; the same one again makes no difference."""
-        if event.get("Type") != "container":
-            return
-        container = str(event["Actor"]["ID"])
-        match event.get("Action"):
-            case "rename":
-                self.claimed.add(container)
-            case "start":
+        name = container = str(event["Actor"]["ID"])
+        match (event.get("Type"), event.get("Action")):
+            case ("volume", "create"):
+                self.claimed.add(name)
+            case ("volume", _):
+                self.claimed.discard(name)
+            case (_, "start"):
                 self.started.add(container)
-            case "die":
+            case (_, "die"):
                 code = str(event["Actor"]["Attributes"].get("exitCode", ""))
                 if code.isdecimal():
                     self.exits[container] = int(code)
                     if len(self.exits) > MAX_CONTAINERS:
                         self.exits.popitem(last=False)
-            case "destroy" | "remove":
-                self.claimed.discard(container)
+            case (_, "destroy" | "remove"):
                 if (waiting := self._waiting.get(container)) is not None:
                     waiting.set()
             case _:

@@ -15,7 +15,8 @@ class DockerJob(ActiveJob[Attempt]):
     """What is known of the job, and what is under way about it.
 
     `own` says whether this server starts its containers; of a job that another one accepted it
-    does so only if that one doesn't. `unclaimed` are containers that wait to be claimed.
+    does so only if that one doesn't. `unclaimed` are containers that wait to be claimed,
+    `launching` what is being started from here, `missed` what of it was heard of meanwhile.
     """
 
     def __init__(
@@ -32,6 +33,8 @@ class DockerJob(ActiveJob[Attempt]):
         self.ending = False
         self.failures = 0
         self.unclaimed: dict[Key, str] = {}
+        self.launching: set[Key] = set()
+        self.missed: set[Key] = set()
         self.tasks: set[asyncio.Task[Any]] = set()
         self.pulling: set[asyncio.Task[Any]] = set()
         self.starting: set[asyncio.Task[Any]] = set()

@@ -2,17 +2,19 @@
 
 import asyncio
 import contextlib
+import secrets
 from collections.abc import Callable, Generator
 from typing import Any, Final
 
-from engines.docker.api import CONFLICT, NOT_FOUND, Api, unclaimed
-from engines.docker.container import Attempt, read_container
+from engines.docker import record
+from engines.docker.api import CONFLICT, NOT_FOUND, Api
+from engines.docker.container import Attempt
 from engines.docker.daemon import Refused
-from engines.docker.history import History
+from engines.docker.inspector import Inspector
 from engines.docker.jobs import DockerJob
 from engines.docker.manifest import make_body
 from engines.docker.pulls import PullFailed, Pulls, Tell
-from engines.docker.record import Labels
+from engines.docker.record import Claim, Labels
 from engines.docker.secrets import Secrets
 from engines.docker.settings import About, Settings
 from engines.errors import EngineUnavailable, InvalidSpec
@@ -33,14 +35,15 @@ class Launcher:
         labels: Labels,
         settings: Settings,
         about: About,
-        history: History,
+        inspector: Inspector,
         now: Callable[[], float],
     ) -> None:
         self._api = api
         self._labels = labels
         self._settings = settings
         self._about = about
-        self._history = history
+        self._inspector = inspector
+        self._server = secrets.token_hex(8)
         self._now = now
         self._pulls = Pulls(api)
         self._starts = asyncio.Semaphore(starts_at_once(about.processors))
@@ -51,7 +54,7 @@ class Launcher:
 
         None if another server starts it, or the job has to end. A container is started by the
         one that claimed it, and by that one once: what became of a start whose answer was lost is
-        for `resolve` to find out.
+        for the Inspector to find out.
 
         Raises:
             PullFailed: its image can't be had.
@@ -69,10 +72,14 @@ class Launcher:
                 return await self._claim_and_start(job, key, container)
 
     async def _claim_and_start(self, job: DockerJob, key: Key, container: str) -> Attempt | None:
-        if not await self._api.claim(container, self._labels.container(job.intent, key)):
+        claim = Claim(container, self._server)
+        name = self._labels.container(job.intent, key)
+        said = await self._api.put_volume(name, self._labels.of_claim(job.intent, key, claim))
+        if record.read_claim(said) != (key, claim):
             return None
         if job.stopping:
             await self._api.remove(container)
+            await self._api.remove_volume(name)
             return None
         return await self._start(job, key, container)
 
@@ -82,20 +89,19 @@ class Launcher:
             await self._api.start(container)
         except Refused as error:
             refusal = error
-        found = await self._api.inspect(container)
-        seen = None if found is None else read_container(found)
+        seen = await self._inspector.see(container, key)
         if seen is None:
             raise EngineUnavailable("a container is gone that was about to be started")
         if not seen.started and seen.attempt.end is None:
             return self._failed(key, refusal.words if refusal else "it doesn't start")
-        return seen.settled(self._history.exits, job.stop)
+        return await self._inspector.attempt(seen, job.stop)
 
     async def _create(self, job: DockerJob, key: Key, tell: Tell) -> str | None:
         """Make the attempt's container, or find the one that another server has made."""
         spec = job.spec
         if spec.image_pull_policy == job_pb2.IMAGE_PULL_POLICY_ALWAYS:
             await self._pull(job, tell)
-        name = unclaimed(self._labels.container(job.intent, key))
+        name = self._labels.container(job.intent, key)
         body = self._body(job, key)
         with _among(job.starting):
             try:
@@ -124,30 +130,6 @@ class Launcher:
 
     def _failed(self, key: Key, words: str) -> Attempt:
         return Attempt(*key, 0.0, "", end=End(facts.START_FAILED, self._now(), message=words))
-
-    async def resolve(self, container: str, key: Key) -> Attempt | None:
-        """What became of a container that is `created` and claimed, and that nobody starts.
-
-        Its command may have run all the same, see History. Where the daemon has been up since
-        it was claimed, it hasn't; then the container is removed, so that a start that is still on
-        its way finds nothing, and None says that the attempt may be started with a new one.
-        Anything else is LOST.
-
-        Raises:
-            EngineError: look again.
-        """
-        if self._about.podman or container not in self._history.claimed:
-            return self._lost(key, container, "the Docker daemon went down as it started")
-        async with self._history.destruction(container):
-            if not await self._api.remove(container):
-                raise EngineUnavailable("a container that was in doubt has been started")
-        if container in self._history.started:
-            return self._lost(key, container, "its container was started and removed at once")
-        return None
-
-    def _lost(self, key: Key, container: str, why: str) -> Attempt:
-        end = End(facts.LOST, self._now(), message=f"instance {key[0]} may have run or not: {why}")
-        return Attempt(*key, 0.0, container, end=end)
 
 
 def starts_at_once(processors: int) -> int:

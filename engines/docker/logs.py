@@ -115,6 +115,7 @@ class _Reader:
         self._controller = controller
         self._intent = intent
         self._query = query
+        self._exact = not controller.about.podman
 
     async def begun(self, attempt: int) -> bool:
         """Whether there is such an attempt or a later one; with `follow`, whether there will be."""
@@ -193,11 +194,16 @@ class _Reader:
         return position, [self._chunk(entry, place) for entry, place in kept]
 
     async def _entries(self, position: Position, **parameters: object) -> AsyncGenerator[Entry]:
-        """The entries of an attempt's log that come after the position."""
+        """The entries of an attempt's log that come after the position.
+
+        When a log that is followed is rotated, dockerd tells some entries again (seen on 20.10):
+        what is older than what came before it in its stream, or the same line at the same
+        nanosecond, is such a repeat. Podman's times are whole seconds, and say nothing of the kind.
+        """
         stream = self._query.stream
         container = self._labels.container(self._intent, (self._query.instance, position.attempt))
-        seen = {LogStream.STDOUT: Mark(), LogStream.STDERR: Mark()}
         known = {LogStream.STDOUT: position.out, LogStream.STDERR: position.err}
+        last: dict[LogStream, tuple[Mark, bytes]] = {}
         frames = self._api.logs(
             container,
             stdout=int(stream is not LogStream.STDERR),
@@ -208,10 +214,13 @@ class _Reader:
             async for frame in frames:
                 entry = _parse(frame)
                 which = LogStream(entry.stream)
-                before = seen[which]
-                count = before.entries + 1 if entry.time == before.time else 1
-                seen[which] = Mark(entry.time, count)
-                if seen[which] > known[which]:
+                before, data = last.get(which, (Mark(), b""))
+                again = entry.time == before.time
+                if entry.time < before.time or (again and self._exact and data == entry.data):
+                    continue
+                mark = Mark(entry.time, before.entries + 1 if again else 1)
+                last[which] = (mark, entry.data)
+                if mark > known[which]:
                     yield entry
 
     def _chunk(self, entry: Entry, position: Position) -> LogChunk:
@@ -227,10 +236,10 @@ class _Reader:
         """Whether an attempt runs; None if it has no container that was started."""
         name = self._labels.container(self._intent, (self._query.instance, attempt))
         found = await self._api.inspect(name)
-        seen = None if found is None else read_container(found)
-        if seen is None or not seen.started:
+        if found is None:
             return None
-        return seen.attempt.end is None
+        seen = read_container(found, (self._query.instance, attempt))
+        return seen.attempt.end is None if seen.started else None
 
     def _over(self) -> bool:
         """Whether no further attempt will be made."""

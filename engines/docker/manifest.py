@@ -3,6 +3,7 @@
 The keys are those of Docker's API, `POST /containers/create`.
 """
 
+import posixpath
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
@@ -95,7 +96,7 @@ def _mount_violations(path: str, mount: Mount, settings: Settings) -> Iterator[F
             yield FieldViolation(f"{path}.{source}", why)
         case _:
             pass
-    if PurePosixPath(mount.target) == PurePosixPath("/"):
+    if posixpath.normpath(f"/{mount.target.lstrip('/')}") == "/":
         yield FieldViolation(f"{path}.target", "is the root of the container: name a path in it")
 
 
@@ -103,14 +104,19 @@ def _allowed(path: str, prefixes: Sequence[str]) -> bool:
     """Whether a path of the host lies under a prefix, links of this machine followed."""
     if ".." in PurePosixPath(path).parts:
         return False
-    real = Path(path).resolve()
-    return any(real.is_relative_to(Path(prefix).resolve()) for prefix in prefixes)
+    try:
+        real = Path(path).resolve()
+        return any(real.is_relative_to(Path(prefix).resolve()) for prefix in prefixes)
+    except (OSError, RuntimeError):  # links in a circle
+        return False
 
 
 def _option_violations(spec: JobSpec) -> Iterator[FieldViolation]:
+    # Docker takes keys however they are spelt.
     body = {"Env": (), "Labels": (), **_body(spec, Settings(), About())}
+    taken = {_folded(path) for path, _ in _leaves(body)} - {*map(_folded, _OVERRIDABLE)}
     for path, _ in _leaves(_options(spec)):
-        if path not in _OVERRIDABLE and _is_set(body, path):
+        if _folded(path) in taken or _folded(path) == ("hostconfig",):
             why = "is what the service or another field of the spec sets: leave it out"
             yield FieldViolation(f"spec.engine_options.{'.'.join(path)}", why)
 
@@ -118,7 +124,7 @@ def _option_violations(spec: JobSpec) -> Iterator[FieldViolation]:
 def _leaves(
     value: Mapping[str, Any], path: tuple[str, ...] = ()
 ) -> Iterator[tuple[tuple[str, ...], Any]]:
-    """The values of nested mappings with their paths. HostConfig's own members count as whole."""
+    """The values of a body with their paths. The members of HostConfig count each as a whole."""
     for key, inner in value.items():
         if not path and key == "HostConfig" and isinstance(inner, dict):
             yield from _leaves(cast("Mapping[str, Any]", inner), (key,))
@@ -126,10 +132,8 @@ def _leaves(
             yield (*path, key), inner
 
 
-def _is_set(body: Mapping[str, Any], path: tuple[str, ...]) -> bool:
-    for key in path[:-1]:
-        body = body.get(key, {})
-    return path[-1] in body
+def _folded(path: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(key.casefold() for key in path)
 
 
 def make_body(
@@ -151,7 +155,7 @@ def make_body(
     }
     env = {**spec.env, **secret_env, **own}
     body["Env"] = [f"{name}={value}" for name, value in env.items()]
-    body["Labels"] = labels.of_run(kept, key)
+    body["Labels"] = labels.of_run(intent, key)
     if spec.HasField("engine_options"):
         for path, value in _leaves(_options(spec)):
             (body if len(path) == 1 else body["HostConfig"])[path[-1]] = value
@@ -160,6 +164,10 @@ def make_body(
 
 def _body(spec: JobSpec, settings: Settings, about: About) -> dict[str, Any]:
     """All but what tells one attempt from another."""
+    # json-file keeps no bytes that aren't UTF-8. Compressed, `local` loses most of what is followed
+    # (seen on 20.10). Podman has only json-file, or what it calls so.
+    log_driver = "json-file" if about.podman else "local"
+    compression = {} if about.podman else {"compress": "false"}
     host: dict[str, Any] = {
         # Never removed by itself: the end would be gone before it is read (docker-py#2655).
         "AutoRemove": False,
@@ -167,10 +175,11 @@ def _body(spec: JobSpec, settings: Settings, about: About) -> dict[str, Any]:
         "NetworkMode": settings.network,
         # What is read back has to be kept by a driver that can be read, and not for ever.
         "LogConfig": {
-            "Type": "json-file",
+            "Type": log_driver,
             "Config": {
                 "max-size": str(max(settings.log_limit_bytes // LOG_FILES, 1)),
                 "max-file": str(LOG_FILES),
+                **compression,
             },
         },
         "SecurityOpt": ["no-new-privileges"],

@@ -25,6 +25,7 @@ _FINAL_WORDS: Final = (
     "denied",
     "unauthorized",
     "authentication required",
+    "no basic auth credentials",
     "invalid reference",
     "no matching manifest",
     "repository name must",
@@ -62,7 +63,7 @@ class Pulls:
         if pull is None:
             pull = self._pulls[key] = _Pull()
             pull.task = asyncio.create_task(self._run(image, auth, pull))
-            pull.task.add_done_callback(lambda _: self._pulls.pop(key, None))
+            pull.task.add_done_callback(lambda _: self._drop(key, pull))
         assert pull.task is not None  # noqa: S101  (set above)
         pull.listeners.append(tell)
         tell(pull.progress)
@@ -71,8 +72,12 @@ class Pulls:
         finally:
             pull.listeners.remove(tell)
             if not pull.listeners and not pull.task.done():
-                self._pulls.pop(key, None)
+                self._drop(key, pull)
                 pull.task.cancel()
+
+    def _drop(self, key: tuple[str, str], pull: "_Pull") -> None:
+        if self._pulls.get(key) is pull:
+            del self._pulls[key]
 
     async def _run(self, image: str, auth: Mapping[str, Any] | None, pull: "_Pull") -> None:
         pull.tell(f"waiting to pull image {image}")

@@ -10,11 +10,12 @@ decided about a job is decided once, whichever server says it first.
     jobengine.NAMESPACE.NAME.UID.delete           the decision that it has to go
     jobengine.NAMESPACE.NAME.UID.end              how it ended
     jobengine.NAMESPACE.NAME.UID.I.A              container: attempt A of instance I
-    jobengine.NAMESPACE.NAME.UID.I.A.new          the same, before anybody may start it
+    jobengine.NAMESPACE.NAME.UID.I.A              volume: who may start that container
 
-UID is the first 12 digits of the job's uid. Everything carries the labels of `labels_of`, and what
-lacks them is somebody else's and never touched. The keys are in a domain that callers' labels
-can't use.
+UID is the first 12 digits of the job's uid. Everything carries our labels, in a domain that
+callers' labels can't use. A container also has the name that goes with them, since an image that
+somebody makes of a job's container hands its labels on. What lacks either is somebody else's and
+never touched.
 """
 
 import base64
@@ -48,16 +49,8 @@ JOB: Final = "job"
 STOP: Final = "stop"
 DELETE: Final = "delete"
 END: Final = "end"
+CLAIM: Final = "claim"
 _RUN: Final = "run"
-
-DECISIONS: Final = (STOP, END, DELETE)
-"""In the order in which they are forgotten."""
-
-UNCLAIMED: Final = ".new"
-"""The end of a container's name that nobody has claimed yet."""
-
-MAX_COPIED_SPEC_BYTES: Final = 16 * 1024
-"""Specs up to this size are kept with each container as well."""
 
 _UID_DIGITS: Final = 12
 _VOLUME_PREFIX: Final = "jobengine."
@@ -76,6 +69,13 @@ class KeptJob(NamedTuple):
 
     intent: Intent
     spec: JobSpec
+
+
+class Claim(NamedTuple):
+    """Who may start a container, once. `server` is new for each connection of a server."""
+
+    container: str
+    server: str
 
 
 class Labels:
@@ -112,8 +112,21 @@ class Labels:
         return job, uid, kind or JOB
 
     def container(self, intent: Intent, key: Key) -> str:
-        """The name of an attempt's container once it is claimed."""
-        return f"{self._base(intent)}.{key[0]}.{key[1]}"
+        """The name of an attempt's container, and of the volume with its claim."""
+        return self._container(intent.name, intent.uid, key)
+
+    def _container(self, job: str, uid: str, key: Key) -> str:
+        return f"{self.prefix}{job}.{uid[:_UID_DIGITS]}.{key[0]}.{key[1]}"
+
+    def run(self, labels: Mapping[str, str] | None, name: str) -> tuple[Owner, Key] | None:
+        """Of which job a container is which attempt; None where it is none of ours."""
+        owner = self.owner(labels)
+        if labels is None or owner is None or owner.kind != _RUN:
+            return None
+        key = _read_key(labels)
+        if key is None or name.removeprefix("/") != self._container(owner.name, owner.uid, key):
+            return None
+        return owner, key
 
     def _base(self, intent: Intent) -> str:
         return f"{self.prefix}{intent.name}.{intent.uid[:_UID_DIGITS]}"
@@ -136,17 +149,16 @@ class Labels:
         """The labels of the volume that says how a job ended."""
         return {**self._of(intent, END), _FACT: json.dumps(asdict(status))}
 
-    def of_run(self, kept: KeptJob, key: Key) -> dict[str, str]:
-        """The labels of an attempt's container, those that the caller gave the job included.
-
-        Unless the spec is large they also hold the job's, for the case that somebody prunes
-        volumes: Docker takes ours for unused.
-        """
-        intent, spec = kept
-        own = self._of(intent, _RUN)
-        job = self.of_job(kept) if spec.ByteSize() <= MAX_COPIED_SPEC_BYTES else {}
+    def of_claim(self, intent: Intent, key: Key, claim: Claim) -> dict[str, str]:
+        """The labels of the volume that says who may start an attempt's container."""
         key_labels = {_INSTANCE: str(key[0]), _ATTEMPT: str(key[1])}
-        return {**intent.labels, **job, **own, **key_labels}
+        fact = {_FACT: json.dumps(claim._asdict())}
+        return {**self._of(intent, CLAIM), **key_labels, **fact}
+
+    def of_run(self, intent: Intent, key: Key) -> dict[str, str]:
+        """The labels of an attempt's container, those that the caller gave the job included."""
+        own = self._of(intent, _RUN)
+        return {**intent.labels, **own, _INSTANCE: str(key[0]), _ATTEMPT: str(key[1])}
 
     def _of(self, intent: Intent, kind: str) -> dict[str, str]:
         return {
@@ -189,8 +201,17 @@ def read_end(labels: Mapping[str, str]) -> Status:
         return Status(state=State.LOST, reason=Reason.UNKNOWN, message=message)
 
 
-def read_key(labels: Mapping[str, str]) -> Key | None:
-    """Which attempt a container with these labels is; None where they don't say."""
+def read_claim(labels: Mapping[str, str]) -> tuple[Key, Claim] | None:
+    """Of which attempt these labels say who may start it; None where they are damaged."""
+    try:
+        claim: Claim = _tuple_of(Claim, labels[_FACT])
+    except (KeyError, TypeError, ValueError):
+        return None
+    key = _read_key(labels)
+    return None if key is None else (key, claim)
+
+
+def _read_key(labels: Mapping[str, str]) -> Key | None:
     instance, attempt = labels.get(_INSTANCE, ""), labels.get(_ATTEMPT, "")
     if instance.isdecimal() and attempt.isdecimal():
         return int(instance), int(attempt)

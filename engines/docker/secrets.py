@@ -71,6 +71,7 @@ class Secrets:
             return None
         try:
             with (self._directory / name / key).open("rb") as file:
-                return file.read(_MAX_BYTES).decode()
+                data = file.read(_MAX_BYTES + 1)
+                return data.decode() if len(data) <= _MAX_BYTES else None
         except (OSError, UnicodeDecodeError):
             return None

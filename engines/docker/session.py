@@ -13,21 +13,23 @@ from collections import deque
 from collections.abc import Mapping
 from typing import Any, Final
 
+import structlog
+
 from engines.docker import record
 from engines.docker.api import Api
 from engines.docker.controller import Controller
 from engines.docker.daemon import Daemon
 from engines.docker.history import History
-from engines.docker.record import Labels, read_key
-from engines.docker.survey import Findings, survey, take_labels
-from engines.errors import EngineError, EngineUnavailable
+from engines.docker.record import Labels, Owner
+from engines.docker.survey import Findings, survey
+from engines.errors import EngineError, EngineUnavailable, JobNotFound
 
 PING_INTERVAL_SECONDS: Final = 3.0
 LIST_INTERVAL_SECONDS: Final = 60.0
 OVERLAP_SECONDS: Final = 2.0
 """How far back the event stream begins: the SDK knows whole seconds only."""
 
-_WATCHED: Final = frozenset({"start", "die", "destroy", "remove"})
+_log = structlog.get_logger(__name__)
 
 
 class Session:
@@ -78,38 +80,51 @@ class Session:
             await self._news.wait()
             self._news.clear()
             while self._events:
-                await self._take(self._events.popleft())
+                event = self._events.popleft()
+                try:
+                    await self._take(event)
+                except EngineError as error:
+                    # About one job only: the next comparison makes up for it.
+                    _log.info("docker_event_not_taken", event=event, error=str(error))
 
     async def _take(self, event: Mapping[str, Any]) -> None:
-        action, actor = event.get("Action"), event["Actor"]
+        action, actor = str(event.get("Action")), event["Actor"]
         said: Mapping[str, str] = actor.get("Attributes") or {}
         if event.get("Type") == "volume":
             if str(actor["ID"]).startswith(self._labels.prefix):
-                await self._take_volume(str(action), str(actor["ID"]))
-        elif action in _WATCHED and (owner := self._labels.owner(said)) is not None:
-            key = read_key(said)
-            if key is not None:
+                await self._take_volume(action, str(actor["ID"]))
+        elif (run := self._labels.run(said, said.get("name", ""))) is not None:
+            owner, key = run
+            if action == "die":
+                when = float(event.get("timeNano") or 0) / 1e9
+                self.controller.container_died(owner.uid, key, str(actor["ID"]), when)
+            elif action == "start":
+                self.controller.container_started(owner.uid, key, str(actor["ID"]))
+            elif action != "create":
                 self.controller.container_changed(owner.uid, key, str(actor["ID"]))
+            elif not self.controller.knows(owner.uid, owner.name):
+                await self._check_orphan(owner)
+
+    async def _check_orphan(self, owner: Owner) -> None:
+        """A container was made for a job that isn't known: maybe the job was removed meanwhile."""
+        said = await self._api.volume_labels(self._labels.job_volume(owner.name)) or {}
+        if said.get(record.UID) != owner.uid and owner.name not in self.controller.removals:
+            await self.controller.sweep(owner.uid)
 
     async def _take_volume(self, action: str, name: str) -> None:
         """A job or a decision has come or gone, mostly by our own doing."""
         if self.controller.expects(name, there=action == "create"):
             return
         said = await self._api.volume_labels(name)
-        if said is None:
+        owner = self._labels.owner(said)
+        if owner is None:
             job = self.controller.jobs.get(self._labels.parse_volume(name)[0])
             if job is not None:
                 await self.controller.missing(job)
-            return
-        owner = self._labels.owner(said)
-        if owner is None:
-            return
-        if owner.kind == record.JOB:
-            await self.controller.take_up_volume(said)
+        elif owner.kind == record.JOB:
+            await self.controller.take_up(owner, own=False)
         else:
-            findings = Findings()
-            take_labels(findings, owner.kind, said, self.controller.now())
-            self.controller.decided(owner.uid, findings)
+            self.controller.decided(owner.uid, await self.controller.findings(owner.uid))
 
     async def _ping_for_ever(self) -> None:
         while True:
@@ -132,9 +147,11 @@ class Session:
         containers = await self._api.containers()
         volumes = await self._api.volumes()
         found = survey(self._labels, containers, volumes, controller.now())
+        del containers, volumes  # large, where there are many jobs
         async with asyncio.TaskGroup() as group:
             for uid, findings in found.items():
-                group.create_task(self._meet(uid, findings))
+                if not controller.meet_ended(uid, findings):
+                    group.create_task(self._meet(uid, findings))
         for job in known.values():
             if job.uid not in found or found[job.uid].kept is None:
                 await controller.missing(job)
@@ -142,20 +159,14 @@ class Session:
     async def _meet(self, uid: str, findings: Findings) -> None:
         controller = self.controller
         kept = findings.kept
-        if kept is not None:
-            job = controller.active.get(uid)
-            if job is None:
-                await controller.take_up(kept, findings, own=True)
-            else:
-                controller.decided(uid, findings)
-                controller.compare(job, findings.containers)
-        elif any(job.uid == uid for job in controller.jobs.values()):
-            pass  # it was accepted, or is being removed, since the volumes were listed
-        elif findings.delete is None and findings.copy is not None:
-            await controller.restore(findings.copy)
-        else:
-            await controller.sweep(uid, sorted(findings.volumes, key=_last_is_deletion))
-
-
-def _last_is_deletion(volume: str) -> bool:
-    return volume.endswith(f".{record.DELETE}")
+        job = controller.active.get(uid)
+        if kept is not None and job is not None:
+            controller.decided(uid, findings)
+            controller.compare(job, findings.containers)
+        elif kept is not None:
+            owner = Owner(record.JOB, kept.intent.name, uid)
+            with contextlib.suppress(JobNotFound):  # it was removed since
+                await controller.take_up(owner, own=True)
+        elif not any(job.uid == uid for job in controller.jobs.values()):
+            # Otherwise it was accepted, or is being removed, since the volumes were listed.
+            await controller.sweep(uid)

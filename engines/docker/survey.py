@@ -1,4 +1,4 @@
-"""All that there is of a namespace, put in order by job."""
+"""All that there is of a namespace or a job, put in order by job."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -8,7 +8,7 @@ import structlog
 
 from engines.base import Status
 from engines.docker import record
-from engines.docker.record import KeptJob, Labels
+from engines.docker.record import Claim, KeptJob, Labels
 from engines.lifecycle import facts
 from engines.lifecycle.facts import Key, Stop
 
@@ -28,12 +28,11 @@ class Findings:
     """What was found of a job. Without `kept`, its volume is gone."""
 
     kept: KeptJob | None = None
-    copy: KeptJob | None = None
     stop: Stop | None = None
     delete: Stop | None = None
     end: Status | None = None
+    claims: dict[Key, Claim] = field(default_factory=dict[Key, Claim])
     containers: list[Listed] = field(default_factory=list[Listed])
-    volumes: list[str] = field(default_factory=list[str])
 
     @property
     def decision(self) -> Stop | None:
@@ -54,22 +53,18 @@ def survey(
     for volume in volumes:
         said: Mapping[str, str] = volume.get("Labels") or {}
         if (owner := labels.owner(said)) is not None:
-            findings = found.setdefault(owner.uid, Findings())
-            findings.volumes.append(str(volume["Name"]))
-            take_labels(findings, owner.kind, said, now)
+            _take_labels(found.setdefault(owner.uid, Findings()), owner.kind, said, now)
     for container in containers:
-        said = container.get("Labels") or {}
-        owner, key = labels.owner(said), record.read_key(said)
-        if owner is not None and key is not None:
-            findings = found.setdefault(owner.uid, Findings())
+        name = str((container.get("Names") or [""])[0])
+        if (run := labels.run(container.get("Labels"), name)) is not None:
+            owner, key = run
             state = str(container.get("State") or "")
-            findings.containers.append(Listed(str(container["Id"]), key, state))
-            findings.copy = findings.copy or record.read_job(said)
+            listed = Listed(str(container["Id"]), key, state)
+            found.setdefault(owner.uid, Findings()).containers.append(listed)
     return found
 
 
-def take_labels(findings: Findings, kind: str, said: Mapping[str, str], now: float) -> None:
-    """Take in what a volume's labels say."""
+def _take_labels(findings: Findings, kind: str, said: Mapping[str, str], now: float) -> None:
     match kind:
         case record.JOB:
             findings.kept = record.read_job(said)
@@ -81,5 +76,8 @@ def take_labels(findings: Findings, kind: str, said: Mapping[str, str], now: flo
             findings.delete = record.read_stop(said, Stop(facts.DELETED, now, 0.0))
         case record.END:
             findings.end = record.read_end(said)
+        case record.CLAIM:
+            if (claim := record.read_claim(said)) is not None:
+                findings.claims[claim[0]] = claim[1]
         case _:
             pass

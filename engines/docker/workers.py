@@ -7,6 +7,8 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Generic, TypeVar, cast
 
+from engines.errors import EngineUnavailable
+
 T = TypeVar("T")
 State = TypeVar("State")
 
@@ -24,12 +26,18 @@ class Workers(Generic[State]):
         self._queue: queue.SimpleQueue[_Call[State] | None] = queue.SimpleQueue()
         self._threads: list[threading.Thread] = []
         self._idle = threading.Semaphore(0)
+        self._closed = False
 
     async def run(self, function: Callable[[State], T]) -> T:
         """Call the function with a thread's state.
 
         For a caller that gives up before its turn, nothing is called.
+
+        Raises:
+            EngineUnavailable: the workers were closed.
         """
+        if self._closed:
+            raise EngineUnavailable("the docker engine was stopped")
         future: Future[object] = Future()
         if not self._idle.acquire(blocking=False) and len(self._threads) < self._count:
             thread = threading.Thread(target=self._work, name="docker", daemon=True)
@@ -40,6 +48,7 @@ class Workers(Generic[State]):
 
     def close(self) -> None:
         """Let the threads end once they have done what they were given."""
+        self._closed = True
         for _ in self._threads:
             self._queue.put(None)
 

@@ -110,6 +110,11 @@ class ActiveJob(Generic[A]):
             self._again.append((attempt.instance, attempt.attempt + 1))
         return True
 
+    def leave(self, key: Key) -> None:
+        """Don't hand this one out: another server is about to run it."""
+        self._expect(key)
+        self.handed_out.add(key)
+
     def _expect(self, key: Key) -> None:
         """Don't hand this one out any more: a request of an earlier server got through."""
         while self._next_instance <= key[0]:

@@ -301,7 +301,7 @@ class Dockerd(Daemon):
     program = "dockerd"
     argument = "--exec-root="
     socket = "docker.sock"
-    longest_directory = 107 - len("/run/containerd.sock.ttrpc")  # as long as Linux's sockets
+    longest_directory = 107 - len("/run/docker/libnetwork/0123456789ab.sock")  # Linux's limit
     files = ("docker.sock", "daemon.json", "containerd.toml", "data", "containerd")
 
     @property

@@ -19,25 +19,26 @@ RUN = {
     "after its record": f"{SEND} POST+*/volumes/create* 1 0.1",
     "before its container": f"{SEND} POST+*/containers/create* 1",
     "while its container is made": f"{SEND} POST+*/containers/create* 1 0.003",
-    "before the claim": f"{SEND} POST+*/rename* 1",
+    "before the claim": f"{SEND} POST+*/volumes/create* 2",
+    "as it is claimed": f"{SEND} POST+*/volumes/create* 2 0.002",
     "before the start": f"{SEND} POST+*/start* 1",
     "as it starts": f"{SEND} POST+*/start* 1 0.02",
     "as it has started": f"{SEND} POST+*/start* 1 0.3",
     "before it is seen running": f"{SEND} GET+*/containers/*/json* 1",
     "before its end is seen": f"{SEND} GET+*/containers/*/json* 2",
-    "before its end is noted": f"{SEND} POST+*/volumes/create* 2",
-    "as its end is noted": f"{SEND} POST+*/volumes/create* 2 0.002",
+    "before its end is noted": f"{SEND} POST+*/volumes/create* 3",
+    "as its end is noted": f"{SEND} POST+*/volumes/create* 3 0.002",
 }
 STOP = {
-    "before the decision": f"{SEND} POST+*/volumes/create* 2",
-    "after the decision": f"{SEND} POST+*/volumes/create* 2 0.002",
+    "before the decision": f"{SEND} POST+*/volumes/create* 3",
+    "after the decision": f"{SEND} POST+*/volumes/create* 3 0.002",
     "before the signal": f"{SEND} POST+*/kill* 1",
 }
 DELETE = STOP | {
     "before its record goes": f"{SEND} DELETE+*/volumes/* 1",
     "before its container goes": f"{SEND} DELETE+*/containers/* 1",
     "before its decisions go": f"{SEND} DELETE+*/volumes/* 2",
-    "before the last one goes": f"{SEND} DELETE+*/volumes/* 4",
+    "before the last one goes": f"{SEND} DELETE+*/volumes/* 3",
 }
 
 
