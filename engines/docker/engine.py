@@ -23,9 +23,10 @@ from engines.base import (
 )
 from engines.docker import manifest, record
 from engines.docker.api import Api
-from engines.docker.controller import Controller, outcome
+from engines.docker.controller import Controller
 from engines.docker.daemon import Daemon
 from engines.docker.history import History
+from engines.docker.intake import Intake, outcome
 from engines.docker.logs import read_output
 from engines.docker.record import KeptJob, Labels
 from engines.docker.secrets import Secrets
@@ -94,7 +95,7 @@ class DockerEngine(Engine):
         self._secrets = Secrets(secrets_dir)
         self._history = History()
         self._about = About()
-        self._controller: Controller | None = None
+        self._intake: Intake | None = None
         self._trouble: EngineError | None = None
         self._news = asyncio.Event()
         self._life: asyncio.Task[None] | None = None
@@ -131,11 +132,11 @@ class DockerEngine(Engine):
             except Exception as error:  # noqa: BLE001  (the next connection may do better)
                 _log.exception("docker_session_failed")
                 self._trouble = EngineUnavailable(f"{type(error).__name__}: {error}")
-            if self._controller is not None:
+            if self._intake is not None:
                 pause = FIRST_RETRY_SECONDS
                 assert self._trouble is not None  # noqa: S101  (set above)
-                controller, self._controller = self._controller, None
-                await controller.close(self._trouble)
+                intake, self._intake = self._intake, None
+                await intake.close(self._trouble)
             self._tell()
             await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311
             pause = min(2 * pause, LAST_RETRY_SECONDS)
@@ -144,40 +145,40 @@ class DockerEngine(Engine):
         self._about = await self._daemon.connect()
         self.capabilities = capabilities(self._settings, self._about)
         self._history.begin()
-        controller = Controller(self._api, self._labels, self._settings, self._about, self._history)
+        intake = Intake(self._api, self._labels, self._settings, self._about, self._history)
         in_sync = asyncio.Event()
-        session = Session(self._daemon, self._api, self._labels, controller, self._history)
+        session = Session(self._daemon, self._api, self._labels, intake, self._history)
         run = asyncio.create_task(session.run(in_sync))
         try:
             synced = asyncio.create_task(in_sync.wait())
             await asyncio.wait([run, synced], return_when=asyncio.FIRST_COMPLETED)
             synced.cancel()
             if in_sync.is_set():
-                self._controller = controller
+                self._intake = intake
                 self._trouble = None
                 self._tell()
             await run
         finally:
             run.cancel()
             await asyncio.gather(run, return_exceptions=True)
-            if self._controller is not controller:
-                await controller.close(EngineUnavailable("Docker is away"))
+            if self._intake is not intake:
+                await intake.close(EngineUnavailable("Docker is away"))
 
     def _tell(self) -> None:
         self._news.set()
         self._news = asyncio.Event()
 
-    async def _in_touch(self) -> Controller:
+    async def _in_touch(self) -> Intake:
         """The jobs, once they are known; EngineUnavailable when the daemon turns out to be away."""
         if self._life is None:
             raise EngineUnavailable("the docker engine isn't started")
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(SYNC_SECONDS):
-                while self._controller is None and self._trouble is None:
+                while self._intake is None and self._trouble is None:
                     await self._news.wait()
-        if self._controller is None:
+        if self._intake is None:
             raise EngineUnavailable(str(self._trouble or "Docker hasn't told its jobs yet"))
-        return self._controller
+        return self._intake
 
     # -- the contract -------------------------------------------------------------------------
 
@@ -193,16 +194,16 @@ class DockerEngine(Engine):
 
     async def create_job(self, name: str, spec: JobSpec, *, request_id: str = "") -> Job:
         """As in the contract; secrets that aren't there are an InvalidSpec."""
-        controller = await self._in_touch()
+        intake = await self._in_touch()
         self._secrets.env(spec)
         self._secrets.registry(spec)
-        await self._settled(controller, name)
-        if name in controller.jobs:
+        await self._settled(intake.controller, name)
+        if name in intake.controller.ledger.jobs:
             raise JobAlreadyExists(name)
         start_timeout = self._settings.default_start_timeout
-        intent = make_intent(name, spec, request_id, start_timeout, now=controller.now())
+        intent = make_intent(name, spec, request_id, start_timeout, now=intake.controller.now())
         kept = KeptJob(intent, JobSpec.FromString(spec.SerializeToString()))
-        task = asyncio.create_task(controller.create(kept))
+        task = asyncio.create_task(intake.create(kept))
         self._creating[name] = task
         task.add_done_callback(lambda _: self._creating.pop(name, None))
         # Shielded, so that a caller that gives up leaves a whole job behind.
@@ -210,15 +211,16 @@ class DockerEngine(Engine):
 
     async def _settled(self, controller: Controller, name: str) -> None:
         """Wait for what is under way with a name: afterwards it is taken, or free."""
-        while True:
-            job = controller.jobs.get(name)
+        while not controller.closed:
+            job = controller.ledger.jobs.get(name)
             active = controller.active.get(job.uid) if job is not None else None
             if active is not None and active.deleted:
                 await active.changed.wait()
-            elif before := self._creating.get(name) or controller.removals.get(name):
+            elif before := self._creating.get(name) or controller.removals.tasks.get(name):
                 await asyncio.wait([before])
             else:
                 return
+        raise EngineUnavailable("Docker went away meanwhile: ask again")
 
     async def delete_job(
         self, name: str, *, uid: str = "", grace_seconds: float | None = None
@@ -230,8 +232,9 @@ class DockerEngine(Engine):
         if active is not None:
             work = controller.stop(active, facts.DELETED, grace, delete=True)
             await outcome(controller.spawn(active, work))
-        elif name not in controller.removals:
-            await outcome(asyncio.create_task(controller.delete_ended(job)))
+        elif name not in controller.removals.tasks:
+            intent = controller.ledger.intent(job)
+            await outcome(asyncio.create_task(controller.removals.note(intent)))
 
     async def cancel_job(
         self, name: str, *, uid: str = "", grace_seconds: float | None = None
@@ -244,7 +247,7 @@ class DockerEngine(Engine):
             return job.status
         work = controller.stop(active, facts.CANCELLED, grace)
         await outcome(controller.spawn(active, work))
-        return controller.jobs.get(name, job).status
+        return controller.ledger.jobs.get(name, job).status
 
     async def read_job(self, name: str) -> Job:
         """As in the contract."""
@@ -253,22 +256,22 @@ class DockerEngine(Engine):
         kept = None if said is None else record.read_job(said)
         if kept is None or kept.intent.uid != job.uid:
             raise JobNotFound(name)
-        return replace(controller.jobs.get(name, job), spec=kept.spec)
+        return replace(controller.ledger.jobs.get(name, job), spec=kept.spec)
 
     async def read_status(self, job: Job) -> Status:
         """As in the contract."""
         controller, found = await self._find(job.name)
         await controller.refresh(found.uid)
-        return controller.jobs.get(job.name, found).status
+        return controller.ledger.jobs.get(job.name, found).status
 
     async def list_jobs(self) -> Sequence[Job]:
         """As in the contract."""
-        return list((await self._in_touch()).jobs.values())
+        return list((await self._in_touch()).controller.ledger.jobs.values())
 
     async def watch(self) -> AsyncIterator[Event]:
         """As in the contract."""
-        controller = await self._in_touch()
-        async for event in controller.feed.watch(lambda: list(controller.jobs.values())):
+        ledger = (await self._in_touch()).controller.ledger
+        async for event in ledger.feed.watch(lambda: list(ledger.jobs.values())):
             yield event
 
     async def read_logs(self, name: str, query: LogQuery) -> AsyncIterator[LogChunk]:
@@ -284,17 +287,18 @@ class DockerEngine(Engine):
 
     async def _find(self, name: str, uid: str = "") -> tuple[Controller, Job]:
         """The job, also one that another server has accepted a moment ago."""
-        controller = await self._in_touch()
-        if name not in controller.jobs:
+        intake = await self._in_touch()
+        ledger = intake.controller.ledger
+        if name not in ledger.jobs:
             said = await self._api.volume_labels(self._labels.job_volume(name))
             if (owner := self._labels.owner(said)) is not None:
-                await controller.take_up(owner, own=False)
-        job = controller.jobs.get(name)
+                await intake.take_up(owner, own=False)
+        job = ledger.jobs.get(name)
         if job is None:
             raise JobNotFound(name)
         if uid and uid != job.uid:
             raise UidMismatch(name, uid, job.uid)
-        return controller, job
+        return intake.controller, job
 
 
 def check_namespace(namespace: str) -> str:

@@ -17,6 +17,7 @@ from engines.docker.controller import Controller
 from engines.docker.record import Labels
 from engines.errors import (
     EngineTimeout,
+    EngineUnavailable,
     FieldViolation,
     InvalidSpec,
     InvalidToken,
@@ -90,7 +91,7 @@ async def read_output(
 
     A run whose container is gone, because somebody removed it, is left out.
     """
-    intent = controller.intent(job)
+    intent = controller.ledger.intent(job)
     if not 0 <= query.instance < intent.completions:
         why = f"the job's instances are numbered from 0 to {intent.completions - 1}"
         raise InvalidSpec([FieldViolation("instance", why)])
@@ -248,6 +249,8 @@ class _Reader:
 
     async def _change(self) -> None:
         """Wait until something happens to the job."""
+        if self._controller.closed:
+            raise EngineUnavailable("Docker went away: read on from the last cursor")
         active = self._controller.active.get(self._intent.uid)
         if active is not None:
             with contextlib.suppress(TimeoutError):

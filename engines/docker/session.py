@@ -17,9 +17,9 @@ import structlog
 
 from engines.docker import record
 from engines.docker.api import Api
-from engines.docker.controller import Controller
 from engines.docker.daemon import Daemon
 from engines.docker.history import History
+from engines.docker.intake import Intake
 from engines.docker.record import Labels, Owner
 from engines.docker.survey import Findings, survey
 from engines.errors import EngineError, EngineUnavailable, JobNotFound
@@ -36,7 +36,7 @@ class Session:
     """From a connection's beginning until it is lost."""
 
     def __init__(
-        self, daemon: Daemon, api: Api, labels: Labels, controller: Controller, history: History
+        self, daemon: Daemon, api: Api, labels: Labels, intake: Intake, history: History
     ) -> None:
         self._daemon = daemon
         self._api = api
@@ -44,7 +44,8 @@ class Session:
         self._history = history
         self._events: deque[Mapping[str, Any]] = deque()
         self._news = asyncio.Event()
-        self.controller = controller
+        self._intake = intake
+        self._controller = intake.controller
 
     async def run(self, in_sync: asyncio.Event) -> None:
         """Keep up with the daemon; sets `in_sync` once all jobs are taken up.
@@ -56,8 +57,8 @@ class Session:
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._collect())
                 group.create_task(self._ping_for_ever())
-                if not self.controller.about.podman:  # it keeps its events longer than itself
-                    for event in await self._api.past_events(self.controller.now()):
+                if not self._controller.about.podman:  # it keeps its events longer than itself
+                    for event in await self._api.past_events(self._controller.now()):
                         self._history.note(event)
                 await self._compare()
                 in_sync.set()
@@ -67,7 +68,7 @@ class Session:
             raise errors.exceptions[0] from None
 
     async def _collect(self) -> None:
-        events = self._api.events(self.controller.now() - OVERLAP_SECONDS)
+        events = self._api.events(self._controller.now() - OVERLAP_SECONDS)
         async with contextlib.aclosing(events):
             async for event in events:
                 self._history.note(event)
@@ -97,34 +98,34 @@ class Session:
             owner, key = run
             if action == "die":
                 when = float(event.get("timeNano") or 0) / 1e9
-                self.controller.container_died(owner.uid, key, str(actor["ID"]), when)
+                self._intake.container_died(owner.uid, key, str(actor["ID"]), when)
             elif action == "start":
-                self.controller.container_started(owner.uid, key, str(actor["ID"]))
+                self._intake.container_started(owner.uid, key, str(actor["ID"]))
             elif action != "create":
-                self.controller.container_changed(owner.uid, key, str(actor["ID"]))
-            elif not self.controller.knows(owner.uid, owner.name):
+                self._intake.container_changed(owner.uid, key, str(actor["ID"]))
+            elif not self._controller.ledger.knows(owner.uid, owner.name):
                 await self._check_orphan(owner)
 
     async def _check_orphan(self, owner: Owner) -> None:
         """A container was made for a job that isn't known: maybe the job was removed meanwhile."""
         said = await self._api.volume_labels(self._labels.job_volume(owner.name)) or {}
-        if said.get(record.UID) != owner.uid and owner.name not in self.controller.removals:
-            await self.controller.sweep(owner.uid)
+        if said.get(record.UID) != owner.uid and owner.name not in self._controller.removals.tasks:
+            await self._controller.removals.sweep(owner.uid)
 
     async def _take_volume(self, action: str, name: str) -> None:
         """A job or a decision has come or gone, mostly by our own doing."""
-        if self.controller.expects(name, there=action == "create"):
+        if self._intake.expects(name, there=action == "create"):
             return
         said = await self._api.volume_labels(name)
         owner = self._labels.owner(said)
         if owner is None:
-            job = self.controller.jobs.get(self._labels.parse_volume(name)[0])
+            job = self._controller.ledger.jobs.get(self._labels.parse_volume(name)[0])
             if job is not None:
-                await self.controller.missing(job)
+                await self._intake.missing(job)
         elif owner.kind == record.JOB:
-            await self.controller.take_up(owner, own=False)
+            await self._intake.take_up(owner, own=False)
         else:
-            self.controller.decided(owner.uid, await self.controller.findings(owner.uid))
+            self._intake.decided(owner.uid, await self._controller.inspector.findings(owner.uid))
 
     async def _ping_for_ever(self) -> None:
         while True:
@@ -142,31 +143,31 @@ class Session:
         Containers are listed before volumes: a job's volume is made before its containers, so
         that a container without one belongs to a job that is gone.
         """
-        controller = self.controller
-        known = dict(controller.jobs)
+        controller = self._controller
+        known = dict(controller.ledger.jobs)
         containers = await self._api.containers()
         volumes = await self._api.volumes()
         found = survey(self._labels, containers, volumes, controller.now())
         del containers, volumes  # large, where there are many jobs
         async with asyncio.TaskGroup() as group:
             for uid, findings in found.items():
-                if not controller.meet_ended(uid, findings):
+                if not self._intake.meet_ended(uid, findings):
                     group.create_task(self._meet(uid, findings))
         for job in known.values():
             if job.uid not in found or found[job.uid].kept is None:
-                await controller.missing(job)
+                await self._intake.missing(job)
 
     async def _meet(self, uid: str, findings: Findings) -> None:
-        controller = self.controller
+        controller = self._controller
         kept = findings.kept
         job = controller.active.get(uid)
         if kept is not None and job is not None:
-            controller.decided(uid, findings)
-            controller.compare(job, findings.containers)
+            self._intake.decided(uid, findings)
+            self._intake.compare(job, findings.containers)
         elif kept is not None:
             owner = Owner(record.JOB, kept.intent.name, uid)
             with contextlib.suppress(JobNotFound):  # it was removed since
-                await controller.take_up(owner, own=True)
-        elif not any(job.uid == uid for job in controller.jobs.values()):
+                await self._intake.take_up(owner, own=True)
+        elif not any(job.uid == uid for job in controller.ledger.jobs.values()):
             # Otherwise it was accepted, or is being removed, since the volumes were listed.
-            await controller.sweep(uid)
+            await controller.removals.sweep(uid)

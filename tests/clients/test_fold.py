@@ -92,3 +92,11 @@ def test_job_made_anew_ends_the_one_before() -> None:
 
 def test_deletion_of_a_job_from_before_the_cursor_is_told() -> None:
     assert folded(JobsFold("c1"), deleted(job("a"))) == [deleted(job("a"))]
+
+
+def test_a_job_deleted_while_the_list_is_sent_is_told_gone_once() -> None:
+    """The list lacks it already, and its deletion comes after the list."""
+    fold = interrupted_after(job("a", SUCCEEDED))
+    told = folded(fold, synced("c2", full=True), deleted(job("a", SUCCEEDED), cursor="c3"))
+    assert [event.event for event in told] == [DELETED, SYNCED]
+    assert fold.cursor == "c3"

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from jobengine import JobReason, JobSpec, JobState, JobStatus
+from jobengine import JobReason, JobSpec, JobState, JobStatus, RetryPolicy
 from jobengine.v1.job_pb2 import Mount
 from tests.docker.place import IMAGE, Place
 from tests.faults.processes import until
@@ -47,6 +47,10 @@ def waiting(name: str, directory: Path, code: int = 0, **options: Any) -> Docker
 
 class DockerStory(Story):
     """`may_lose`: the daemon may be killed, so that how a job ended can't always be told."""
+
+    patience = RetryPolicy(retry_for_seconds=90, resume_for_seconds=90, heartbeat_seconds=1)
+    settle_seconds = 90
+    call_seconds = 90.0
 
     def __init__(self, place: Place, *options: str, may_lose: bool = False) -> None:
         self.place = place

@@ -1,6 +1,7 @@
 """Many random jobs while daemon and server are killed, stopped and frozen at random."""
 
 import asyncio
+import contextlib
 import os
 import random
 import time
@@ -114,6 +115,10 @@ class Round:
             fault = self._random.choice(FAULTS)
             self.faults.append(fault)
             await asyncio.to_thread(self._break, fault)
+            with contextlib.suppress(TimeoutError):  # or the next one strikes while it's down
+                async with asyncio.timeout(self._random.choice((0, 15, 15))):
+                    while (await self._story.client.read_engine()).message:
+                        await asyncio.sleep(0.2)
 
     def _break(self, fault: str) -> None:
         server = self._story.server

@@ -28,6 +28,10 @@ _GONE = "GONE"
 class Story:
     """A server on a directory of its own, its watchers, and the jobs that it was given."""
 
+    patience = PATIENT
+    settle_seconds = _SETTLE_SECONDS
+    call_seconds = 30.0
+
     def __init__(self, directory: Path, *options: str) -> None:
         self.directory = directory
         self.server = self.make_server(*options)
@@ -57,7 +61,9 @@ class Story:
     async def begin(self, fault: str = "") -> None:
         """Start the server and a watch of all jobs."""
         await asyncio.to_thread(self.server.start, fault)
-        self.client = AsyncClient(self.server.address, retry=PATIENT)
+        self.client = AsyncClient(
+            self.server.address, timeout_seconds=self.call_seconds, retry=self.patience
+        )
         self._stack.push_async_callback(self.client.close)
         self._watch = asyncio.create_task(self._watch_all())
         self._stack.push_async_callback(_cancel, self._watch)
@@ -71,7 +77,7 @@ class Story:
 
     async def settle(self) -> None:
         """Wait until every job has come to its end and its watcher knows."""
-        async with asyncio.timeout(_SETTLE_SECONDS):
+        async with asyncio.timeout(self.settle_seconds):
             await asyncio.gather(*self._drivers)
 
     async def _drive(self, task: Task) -> None:

@@ -23,12 +23,14 @@ class JobsFold:
         """Where a new call should begin."""
         self._known: dict[str, Job] = {}
         self._listed: set[str] = set()
+        self._told_gone: set[str] = set()
         self._listing = True
         self._synced = False
 
     def begin(self) -> None:
         """A new call begins, with the cursor."""
         self._listed.clear()
+        self._told_gone.clear()
         self._listing = True
 
     def fold(self, message: WatchJobsResponse) -> Iterator[WatchJobsResponse]:
@@ -59,6 +61,8 @@ class JobsFold:
         known = self._known.get(message.job.name)
         if known is not None and known.uid != message.job.uid:
             return  # its end was told when the next job of that name showed up
+        if message.job.uid in self._told_gone:
+            return  # it was deleted while the list was sent that it is missing from
         self._known.pop(message.job.name, None)
         yield message
 
@@ -66,7 +70,9 @@ class JobsFold:
         self._listing = False
         if message.full:
             for name in self._known.keys() - self._listed:
-                yield _vanished(self._known.pop(name))
+                gone = self._known.pop(name)
+                self._told_gone.add(gone.uid)
+                yield _vanished(gone)
         self._listed.clear()
         # Full as the caller sees it: all jobs since its own beginning, not since the
         # resumption. Later on it has been told of every end.
