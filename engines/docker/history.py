@@ -8,6 +8,9 @@ from typing import Any, Final
 
 from engines.errors import EngineTimeout
 
+UNKNOWN_CODE: Final = "255"
+"""What a daemon says where it doesn't know: believed only of what it has started itself."""
+
 MAX_CONTAINERS: Final = 100_000
 """Of how many containers the exits are remembered; in doubt, older ones are LOST."""
 
@@ -48,7 +51,9 @@ class History:
                 self.started.add(container)
             case (_, "die"):
                 code = str(event["Actor"]["Attributes"].get("exitCode", ""))
-                if code.isdecimal():
+                # A daemon that finds a container gone as it comes up tells of that as well: as 255.
+                known = code != UNKNOWN_CODE or container in self.started
+                if code.isdecimal() and known:
                     self.exits[container] = int(code)
                     if len(self.exits) > MAX_CONTAINERS:
                         self.exits.popitem(last=False)

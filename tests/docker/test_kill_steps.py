@@ -25,7 +25,6 @@ RUN = {
     "as it starts": f"{SEND} POST+*/start* 1 0.02",
     "as it has started": f"{SEND} POST+*/start* 1 0.3",
     "before it is seen running": f"{SEND} GET+*/containers/*/json* 1",
-    "before its end is seen": f"{SEND} GET+*/containers/*/json* 2",
     "before its end is noted": f"{SEND} POST+*/volumes/create* 3",
     "as its end is noted": f"{SEND} POST+*/volumes/create* 3 0.002",
 }
