@@ -2,6 +2,7 @@
 
 import argparse
 import dataclasses
+import signal
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -40,7 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="small counts, under a minute")
+    parser.add_argument("--quick", action="store_true", help="small counts, under three minutes")
     parser.add_argument("--full", action="store_true", help="10,000 watchers in place of 1,000")
     parser.add_argument(
         "--only", action="append", choices=list(ROWS), help="this row; may be given several times"
@@ -49,5 +50,11 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _end(_number: int, _frame: object) -> None:
+    """Leave as by Ctrl-C, so that all that was started is ended."""
+    sys.exit(128 + signal.SIGTERM)
+
+
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, _end)
     sys.exit(main())

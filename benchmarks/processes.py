@@ -121,16 +121,22 @@ class Server:
 @contextlib.contextmanager
 def serving(directory: Path, *options: str) -> Iterator[Server]:
     """`jobengine serve` on the local engine, with its state below the directory."""
-    state_dir = directory / "state"
-    state = f"--state-dir={state_dir}"
-    command: Sequence[str | Path] = (
-        JOBENGINE,
-        "serve",
-        "--engine=local",
-        state,
-        "--listen=127.0.0.1:0",
-        *options,
-    )
+    state = f"--state-dir={directory / 'state'}"
+    with _jobengine(directory, "--engine=local", state, *options) as server:
+        yield server
+
+
+@contextlib.contextmanager
+def serving_docker(directory: Path, host: str, namespace: str) -> Iterator[Server]:
+    """`jobengine serve` on the Docker engine; the directory is for its log."""
+    daemon = (f"--docker-host={host}", f"--namespace={namespace}")
+    with _jobengine(directory, "--engine=docker", *daemon) as server:
+        yield server
+
+
+@contextlib.contextmanager
+def _jobengine(directory: Path, *options: str) -> Iterator[Server]:
+    command: Sequence[str | Path] = (JOBENGINE, "serve", "--listen=127.0.0.1:0", *options)
     with _server(Process(command, directory / "server.log")) as server:
         yield server
 

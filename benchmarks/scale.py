@@ -21,6 +21,10 @@ class Scale:
     watchers: int
     finished: int
     starts: int
+    docker_rounds: int
+    docker_jobs: int
+    docker_finished: int
+    docker_idle_seconds: float
 
 
 NORMAL = Scale(
@@ -34,6 +38,10 @@ NORMAL = Scale(
     watchers=1_000,
     finished=100_000,
     starts=7,
+    docker_rounds=5,
+    docker_jobs=20,
+    docker_finished=1_000,
+    docker_idle_seconds=12.0,
 )
 
 QUICK = Scale(
@@ -47,6 +55,10 @@ QUICK = Scale(
     watchers=1_000,
     finished=5_000,
     starts=3,
+    docker_rounds=3,
+    docker_jobs=5,
+    docker_finished=300,
+    docker_idle_seconds=3.0,
 )
 
 FULL_WATCHERS = 10_000

@@ -2,6 +2,7 @@
 
 import time
 from contextlib import aclosing
+from typing import NamedTuple
 
 import uvloop
 
@@ -9,11 +10,15 @@ from benchmarks.loads import answer, arguments
 from jobengine import AsyncClient, JobSpec, JobState, is_terminal
 
 
-async def lateness(client: AsyncClient, name: str) -> float | None:
-    """Seconds from the job's end by the engine's clock to the caller's hearing of it.
+class Heard(NamedTuple):
+    """When the caller heard of a job's end, and when that was by the engine's clock."""
 
-    None where the job had ended before the watch was there.
-    """
+    time: float
+    end_time: float
+
+
+async def hear(client: AsyncClient, name: str) -> Heard | None:
+    """Watch a job to its end; None where it had ended before the watch was there."""
     seen_alive = False
     async with aclosing(client.watch_status(name)) as events:
         async for event in events:
@@ -21,7 +26,7 @@ async def lateness(client: AsyncClient, name: str) -> float | None:
             if is_terminal(event.status):
                 assert event.status.state == JobState.JOB_STATE_SUCCEEDED, event
                 ended = event.status.end_time.ToNanoseconds() / 1e9
-                return heard - ended if seen_alive else None
+                return Heard(heard, ended) if seen_alive else None
             seen_alive = True
     raise RuntimeError(f"the watch of {name} ended without an end")
 
@@ -33,12 +38,12 @@ async def main(*, address: str, count: int, job_seconds: float) -> None:
     async with AsyncClient(address) as client:
         while len(late) < count:
             job = await client.create_job(JobSpec(command=["sleep", str(job_seconds)]))
-            seconds = await lateness(client, job.name)
-            if seconds is None:
+            heard = await hear(client, job.name)
+            if heard is None:
                 missed += 1
                 assert missed <= count, "most jobs end before they are watched"
             else:
-                late.append(seconds)
+                late.append(heard.time - heard.end_time)
     answer(seconds=late, missed=missed)
 
 

@@ -6,6 +6,10 @@ from pathlib import Path
 from benchmarks.figures import Figure
 from benchmarks.rows import (
     create_job,
+    docker_creates,
+    docker_endings,
+    docker_finished,
+    docker_upstream,
     endings,
     finished,
     jobs,
@@ -25,4 +29,8 @@ ROWS: Mapping[str, Measuring] = {
     "finished": finished.measure,
     "start": start.measure,
     "create-job": create_job.measure,
+    "docker-create-job": docker_creates.measure,
+    "docker-endings": docker_endings.measure,
+    "docker-upstream": docker_upstream.measure,
+    "docker-finished": docker_finished.measure,
 }

@@ -1,16 +1,23 @@
 """Every row measures something, on a scale that is good for nothing else."""
 
 import importlib.util
+from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
+from benchmarks.docker_jobs import connect
+from benchmarks.figures import Figure
 from benchmarks.finished_jobs import make_finished_jobs
 from benchmarks.processes import serving
 from benchmarks.rows import ROWS
 from benchmarks.scale import Scale
+from engines.docker.record import NAMESPACE
 from engines.local.store import Store
 from jobengine import Client, JobSpec, JobState
+from tests.docker.available import GIVEN_HOST
+from tests.docker.fixtures import Reachable
 
 TINY = Scale(
     turns=2,
@@ -23,19 +30,42 @@ TINY = Scale(
     watchers=10,
     finished=150,
     starts=1,
+    docker_rounds=1,
+    docker_jobs=2,
+    docker_finished=110,
+    docker_idle_seconds=0.1,
 )
+
+LOCAL = [name for name in ROWS if not name.startswith("docker-")]
+DOCKER = [name for name in ROWS if name.startswith("docker-")]
 
 
 @pytest.mark.engine("local")
-@pytest.mark.parametrize("name", ROWS)
+@pytest.mark.parametrize("name", LOCAL)
 def test_row(name: str, tmp_path: Path) -> None:
     if name == "jobs" and importlib.util.find_spec("psij") is None:
         pytest.skip("psij-python isn't installed: pip install --group bench")
-    figures = ROWS[name](tmp_path, TINY)
+    _check(ROWS[name](tmp_path, TINY))
+
+
+@pytest.mark.engine("docker")
+@pytest.mark.parametrize("name", DOCKER)
+def test_row_of_docker(
+    name: str, dockerd: Reachable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(GIVEN_HOST, dockerd.host)
+    _check(ROWS[name](tmp_path, TINY))
+    with closing(connect(dockerd.host)) as client:
+        left = client.volumes(filters={"label": NAMESPACE})["Volumes"] or ()
+    assert not [volume["Name"] for volume in left if volume["Name"].startswith("jobengine.bench-")]
+
+
+def _check(figures: Sequence[Figure]) -> None:
     assert figures
     for figure in figures:
         assert figure.measure.rounds, figure
-        if "memory per" not in figure.name:  # of so few that it drowns in noise
+        # Of so few, memory drowns in noise; in so short a time, there may be no request.
+        if "memory per" not in figure.name and "idle" not in figure.name:
             assert figure.measure.value > 0, figure
 
 
