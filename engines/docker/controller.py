@@ -248,9 +248,8 @@ class Controller:
 
     async def _finish(self, job: DockerJob) -> None:
         """Note how a job ended, before anybody is told."""
-        intent, status = job.intent, job.status
-        if not job.deleted:
-            status = await self.decisions.end(intent, status)
+        intent = job.intent
+        status = await self.decisions.end(intent, job.status)
         if self.active.get(intent.uid) is job:
             del self.active[intent.uid]
             self.show(intent, status)

@@ -6,6 +6,8 @@ import re
 from collections.abc import Callable
 from typing import Final
 
+import structlog
+
 from engines.base import LogStream
 from engines.docker.api import Api
 from engines.docker.container import Attempt, Container, exit_of, read_container
@@ -28,6 +30,9 @@ _INIT_FAILED: Final = re.compile(
     rb"((?:exec .* failed|failed to exec pid1): .*)\n"
 )
 """What Docker's init and Podman's write when they can't start the command."""
+
+
+_log = structlog.get_logger(__name__)
 
 
 class Inspector:
@@ -143,6 +148,7 @@ class Inspector:
         Anything else is LOST.
         """
         name = self._labels.container(kept.intent, seen.key)
+        _log.info("docker_start_in_doubt", job=kept.intent.name, container=seen.id)
         if claim.container != seen.id or self._about.podman or name not in self._history.claimed:
             return self._lost(seen, "the Docker daemon went down as it started")
         async with self._history.destruction(seen.id) as destruction:

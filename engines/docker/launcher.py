@@ -6,6 +6,8 @@ import secrets
 from collections.abc import Callable, Generator
 from typing import Any, Final
 
+import structlog
+
 from engines.docker import record
 from engines.docker.api import CONFLICT, NOT_FOUND, Api
 from engines.docker.container import Attempt
@@ -21,6 +23,8 @@ from engines.errors import EngineUnavailable, InvalidSpec
 from engines.lifecycle import facts
 from engines.lifecycle.facts import End, Key
 from jobengine.v1 import job_pb2
+
+_log = structlog.get_logger(__name__)
 
 MIN_STARTS: Final = 4
 MAX_STARTS: Final = 16
@@ -85,6 +89,8 @@ class Launcher:
 
     async def _start(self, job: DockerJob, key: Key, container: str) -> Attempt:
         refusal: Refused | None = None
+        where = {"job": job.intent.name, "attempt": f"{key[0]}.{key[1]}", "container": container}
+        _log.info("docker_container_started", **where)
         try:
             await self._api.start(container)
         except Refused as error:
