@@ -276,6 +276,9 @@ class Controller:
     def forget(self, uid: str, name: str) -> None:
         """A job is gone."""
         if (active := self.active.pop(uid, None)) is not None:
+            active.stopping = True
+            for task in active.pulling:
+                task.cancel()
             active.changed.set()
         self.ledger.forget(uid, name)
 

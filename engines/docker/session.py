@@ -25,7 +25,7 @@ from engines.docker.survey import Findings, survey
 from engines.errors import EngineError, EngineUnavailable, JobNotFound
 
 PING_INTERVAL_SECONDS: Final = 3.0
-LIST_INTERVAL_SECONDS: Final = 60.0
+LIST_INTERVAL_SECONDS: Final = 30.0
 OVERLAP_SECONDS: Final = 2.0
 """How far back the event stream begins: the SDK knows whole seconds only."""
 

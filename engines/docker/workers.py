@@ -55,9 +55,8 @@ class Workers(Generic[State]):
     def _work(self) -> None:
         state = self._make_state()
         while (call := self._queue.get()) is not None:
-            call.run(state)
+            call.run(state, self._idle.release)
             del call  # so that an idle thread holds nothing
-            self._idle.release()
 
 
 class _Call(Generic[State]):
@@ -65,12 +64,16 @@ class _Call(Generic[State]):
         self._future = future
         self._function = function
 
-    def run(self, state: State) -> None:
+    def run(self, state: State, idle: Callable[[], None]) -> None:
+        """Call the function; `idle` is called before anybody knows of its result."""
         if not self._future.set_running_or_notify_cancel():
+            idle()
             return
         try:
             result = self._function(state)
         except BaseException as error:  # noqa: BLE001 - it is raised where the result is awaited
+            idle()
             self._future.set_exception(error)
         else:
+            idle()
             self._future.set_result(result)
