@@ -107,7 +107,10 @@ class Session:
                 await self._check_orphan(owner)
 
     async def _check_orphan(self, owner: Owner) -> None:
-        """A container was made for a job that isn't known: maybe the job was removed meanwhile."""
+        """Something was made for a job that isn't known: maybe the job was removed meanwhile.
+
+        Only the daemon's word about the job's own volume counts: what is swept may run again.
+        """
         said = await self._api.volume_labels(self._labels.job_volume(owner.name)) or {}
         if said.get(record.UID) != owner.uid and owner.name not in self._controller.removals.tasks:
             await self._controller.removals.sweep(owner.uid)
@@ -170,4 +173,4 @@ class Session:
                 await self._intake.take_up(owner, own=True)
         elif not any(job.uid == uid for job in controller.ledger.jobs.values()):
             # Otherwise it was accepted, or is being removed, since the volumes were listed.
-            await controller.removals.sweep(uid)
+            await self._check_orphan(Owner(record.JOB, findings.name, uid))

@@ -25,8 +25,9 @@ class Listed(NamedTuple):
 
 @dataclass(slots=True)
 class Findings:
-    """What was found of a job. Without `kept`, its volume is gone."""
+    """What was found of a job of that name. Without `kept`, its volume wasn't among it."""
 
+    name: str = ""
     kept: KeptJob | None = None
     stop: Stop | None = None
     delete: Stop | None = None
@@ -53,14 +54,15 @@ def survey(
     for volume in volumes:
         said: Mapping[str, str] = volume.get("Labels") or {}
         if (owner := labels.owner(said)) is not None:
-            _take_labels(found.setdefault(owner.uid, Findings()), owner.kind, said, now)
+            findings = found.setdefault(owner.uid, Findings(owner.name))
+            _take_labels(findings, owner.kind, said, now)
     for container in containers:
         name = str((container.get("Names") or [""])[0])
         if (run := labels.run(container.get("Labels"), name)) is not None:
             owner, key = run
             state = str(container.get("State") or "")
             listed = Listed(str(container["Id"]), key, state)
-            found.setdefault(owner.uid, Findings()).containers.append(listed)
+            found.setdefault(owner.uid, Findings(owner.name)).containers.append(listed)
     return found
 
 

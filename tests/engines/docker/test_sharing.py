@@ -14,6 +14,8 @@ from docker.errors import APIError
 
 from engines.base import Job, Reason, State
 from engines.docker import controller, session
+from engines.docker.api import Api
+from engines.docker.daemon import Refused
 from engines.docker.manifest import make_body
 from engines.docker.record import NAMESPACE, Claim, KeptJob, Labels
 from engines.docker.settings import About, Settings
@@ -122,12 +124,15 @@ class Half:
         self._kept = KeptJob(make_intent("job", spec, "", 60.0, now=time.time()), spec)
         self._container = ""
 
+    def accept(self) -> None:
+        """The first of what the other server does."""
+        labels = self._labels.of_job(self._kept)
+        self._client.create_volume(self._labels.job_volume("job"), labels=labels)
+
     def make(self, *, claimed: bool) -> None:
+        """The second."""
         intent, key = self._kept.intent, (0, 0)
         name = self._labels.container(intent, key)
-        self._client.create_volume(
-            self._labels.job_volume("job"), labels=self._labels.of_job(self._kept)
-        )
         body = make_body(self._kept, key, {}, self._labels, Settings(), About())
         client: Any = self._client  # its types say too little
         self._container = str(client.create_container_from_config(body, name)["Id"])
@@ -136,8 +141,13 @@ class Half:
             self._client.create_volume(name, labels=self._labels.of_claim(intent, key, claim))
 
     def start(self) -> None:
-        """What the other server does, if it does."""
+        """What it does in the end, unless it was killed."""
         self._client.start(self._container)
+
+    async def seen_by(self, server: Server) -> None:
+        """Wait until the server knows of the job."""
+        uid = self._kept.intent.uid
+        await server.watched.until(lambda: bool(server.watched.statuses(uid)), "it is seen")
 
     async def ends_on(self, server: Server) -> None:
         """Wait until the job has ended; it ran once."""
@@ -154,6 +164,7 @@ async def test_the_next_server_starts_what_another_had_made(
     place: Place, client: docker.APIClient, claimed: bool
 ) -> None:
     half = Half(place, client)
+    half.accept()
     half.make(claimed=claimed)
     async with serving(place) as server:
         await half.ends_on(server)
@@ -165,10 +176,9 @@ async def test_what_another_server_is_about_to_start_is_left_to_it(
 ) -> None:
     half = Half(place, client)
     async with serving(place) as server:
+        half.accept()
         half.make(claimed=True)
-        async with asyncio.timeout(DEADLINE_SECONDS):
-            while "job" not in {job.name for job in await server.engine.list_jobs()}:
-                await asyncio.sleep(0.02)
+        await half.seen_by(server)
         await asyncio.sleep(1)  # which is less than TAKEOVER_SECONDS
         half.start()
         await half.ends_on(server)
@@ -176,14 +186,42 @@ async def test_what_another_server_is_about_to_start_is_left_to_it(
 
 @pytest.mark.usefixtures("lists_often")
 @pytest.mark.parametrize("claimed", [False, True])
+@pytest.mark.parametrize("seen", [False, True])
 async def test_what_another_server_does_not_start_is_taken_over(
-    place: Place, client: docker.APIClient, monkeypatch: pytest.MonkeyPatch, claimed: bool
+    place: Place,
+    client: docker.APIClient,
+    monkeypatch: pytest.MonkeyPatch,
+    claimed: bool,
+    seen: bool,
 ) -> None:
+    """Also where the job was seen before its container and the claim were there."""
     monkeypatch.setattr(controller, "TAKEOVER_SECONDS", 1.0)
     half = Half(place, client)
     async with serving(place) as server:
+        half.accept()
+        if seen:
+            await half.seen_by(server)
         half.make(claimed=claimed)
         await half.ends_on(server)
+
+
+async def test_news_that_cannot_be_looked_into_do_no_harm(
+    server: Server, place: Place, client: docker.APIClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The watch goes on; what was missed is found when everything is listed again."""
+    asked = asyncio.Event()
+
+    async def fail(api: Api, name: str) -> None:
+        asked.set()
+        raise Refused(500, "not now")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Api, "volume_labels", fail)
+        client.create_volume(f"jobengine.{place.namespace}.job", labels={"team": "blue"})
+        async with asyncio.timeout(DEADLINE_SECONDS):
+            await asked.wait()
+    client.remove_volume(f"jobengine.{place.namespace}.job")
+    assert (await server.run(shell("true"))).state is State.SUCCEEDED
 
 
 # -- namespaces -------------------------------------------------------------------------------

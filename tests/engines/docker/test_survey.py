@@ -96,7 +96,7 @@ def test_what_is_left_of_a_job_that_is_gone(kind: str) -> None:
 
 def test_a_container_whose_job_is_gone() -> None:
     found = survey(LABELS, [listed(kept_job())], [], 0.0)
-    assert found == {UID: Findings(containers=[Listed("c0", (0, 0), "running")])}
+    assert found == {UID: Findings("job", containers=[Listed("c0", (0, 0), "running")])}
 
 
 def without(thing: dict[str, Any], label: str) -> dict[str, Any]:
