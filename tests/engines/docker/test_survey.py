@@ -150,7 +150,7 @@ def test_a_damaged_decision_stops_now(kind: str, reason: str) -> None:
 def test_unknown_kinds_and_damaged_claims_say_nothing() -> None:
     later = {"Name": "later", "Labels": job_volume(kept_job())["Labels"] | KIND}
     damaged = without(claim_volume(kept_job(), CLAIM), "jobengine.dev/fact")
-    assert survey(LABELS, [], [later, damaged], 7.0) == {UID: Findings()}
+    assert survey(LABELS, [], [later, damaged], 7.0) == {UID: Findings("job")}
 
 
 @pytest.mark.parametrize(
