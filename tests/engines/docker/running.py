@@ -81,3 +81,12 @@ async def until_file(path: Path, content: str = "") -> str:
         while not path.exists() or content not in path.read_text():
             await asyncio.sleep(0.01)
     return path.read_text()
+
+
+async def remove_ended(place: Place) -> None:
+    """Remove the place's only container that has ended: a while after its end was told."""
+    async with asyncio.timeout(DEADLINE_SECONDS):
+        while not (ended := [each for each in place.containers() if each["State"] == "exited"]):
+            await asyncio.sleep(0.01)
+    with contextlib.closing(place.client()) as client:
+        client.remove_container(ended[0]["Id"])

@@ -9,7 +9,14 @@ import pytest
 
 from engines.base import LogChunk, LogQuery, LogStream
 from tests.docker.place import Place
-from tests.engines.docker.running import DEADLINE_SECONDS, Server, serving, sharing, until_file
+from tests.engines.docker.running import (
+    DEADLINE_SECONDS,
+    Server,
+    remove_ended,
+    serving,
+    sharing,
+    until_file,
+)
 from tests.engines.docker.specs import shell
 
 pytestmark = pytest.mark.engine("docker")
@@ -166,9 +173,7 @@ async def test_a_follower_of_a_job_that_is_deleted(server: Server, place: Place)
 
 async def test_a_finished_container_that_somebody_removed(server: Server, place: Place) -> None:
     await server.says_bytes(shell("echo gone"))
-    client = place.client()
-    client.remove_container(place.containers()[0]["Id"])
-    client.close()
+    await remove_ended(place)
     assert await server.output() == b""
     assert await server.output(follow=True) == b""
     assert await server.output(tail_lines=3) == b""

@@ -23,7 +23,14 @@ from engines.errors import EngineFailed, JobNotFound
 from engines.lifecycle.intent import make_intent
 from jobengine.v1.job_pb2 import JobSpec
 from tests.docker.place import IMAGE, Place, place_on
-from tests.engines.docker.running import DEADLINE_SECONDS, Server, serving, sharing, until_file
+from tests.engines.docker.running import (
+    DEADLINE_SECONDS,
+    Server,
+    remove_ended,
+    serving,
+    sharing,
+    until_file,
+)
 from tests.engines.docker.specs import kept_job, shell
 
 pytestmark = pytest.mark.engine("docker")
@@ -417,11 +424,9 @@ async def test_a_running_container_that_somebody_removes_while_no_server_runs(
     assert runs.read_text() == "run\n"
 
 
-async def test_a_finished_container_that_somebody_removes(
-    server: Server, place: Place, client: docker.APIClient
-) -> None:
+async def test_a_finished_container_that_somebody_removes(server: Server, place: Place) -> None:
     status = await server.run(shell("exit 3"))
-    client.remove_container(place.containers()[0]["Id"])
+    await remove_ended(place)
     assert (await server.engine.read_job("job")).status == status
     async with serving(place) as other:
         job = await other.engine.read_job("job")
@@ -602,8 +607,7 @@ async def test_nothing_runs_again_because_its_container_was_pruned(
             lambda: any((s.succeed, s.active) == (1, 1) for s in server.watched.statuses(job.uid)),
             "one done, one running",
         )
-        (ended,) = [each for each in place.containers() if each["State"] == "exited"]
-        client.remove_container(ended["Id"])
+        await remove_ended(place)
     if forgets:
         let_it_forget(client, place.namespace)
     async with serving(place) as server:
