@@ -234,10 +234,12 @@ class Intake:
         said = await self._api.volume_labels(self._labels.job_volume(job.name)) or {}
         if said.get(record.UID) != job.uid and job.name not in self.controller.removals.tasks:
             self.controller.forget(job.uid, job.name)
+            await self.controller.removals.sweep(job.uid)
 
     def compare(self, job: DockerJob, listed: Sequence[Listed]) -> None:
         """Hold what is known of a job's containers against a list of them."""
         uid = job.intent.uid
+        stuck = bool(job.handed_out) and not job.tasks
         present = {container.id for container in listed}
         for container in listed:
             attempt = job.running.get(container.key)
@@ -247,7 +249,7 @@ class Intake:
         for key, attempt in job.running.items():
             if attempt.container not in present:
                 self.container_changed(uid, key, attempt.container)
-        if job.handed_out and not job.tasks:
+        if stuck:
             self.look_again(job, "what was handed out doesn't show")
 
     def expects(self, name: str, *, there: bool) -> bool:

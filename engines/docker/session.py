@@ -86,7 +86,7 @@ class Session:
                     await self._take(event)
                 except EngineError as error:
                     # About one job only: the next comparison makes up for it.
-                    _log.info("docker_event_not_taken", event=event, error=str(error))
+                    _log.info("docker_event_not_taken", told=event, error=str(error))
 
     async def _take(self, event: Mapping[str, Any]) -> None:
         action, actor = str(event.get("Action")), event["Actor"]
