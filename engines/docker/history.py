@@ -32,12 +32,15 @@ class History:
         self.claimed: set[str] = set()
         """Volumes that were made, claims among them."""
         self.started: set[str] = set()
+        self.doubtful: set[str] = set()
+        """Containers that exited with 255, says a daemon that has started them itself."""
         self._waiting: dict[str, asyncio.Event] = {}
 
     def begin(self) -> None:
         """Start anew with a connection."""
         self.claimed.clear()
         self.started.clear()
+        self.doubtful.clear()
 
     def note(self, event: Mapping[str, Any]) -> None:
         """Take in an event of the daemon's; the same one again makes no difference."""
@@ -50,18 +53,22 @@ class History:
             case (_, "start"):
                 self.started.add(container)
             case (_, "die"):
-                code = str(event["Actor"]["Attributes"].get("exitCode", ""))
-                # A daemon that finds a container gone as it comes up tells of that as well: as 255.
-                known = code != UNKNOWN_CODE or container in self.started
-                if code.isdecimal() and known:
-                    self.exits[container] = int(code)
-                    if len(self.exits) > MAX_CONTAINERS:
-                        self.exits.popitem(last=False)
+                self._note_exit(container, str(event["Actor"]["Attributes"].get("exitCode", "")))
             case (_, "destroy" | "remove"):
                 if (waiting := self._waiting.get(container)) is not None:
                     waiting.set()
             case _:
                 pass
+
+    def _note_exit(self, container: str, code: str) -> None:
+        # A daemon that finds a container gone as it comes up tells of that as well: as 255.
+        if code == UNKNOWN_CODE:
+            if container in self.started:
+                self.doubtful.add(container)
+        elif code.isdecimal():
+            self.exits[container] = int(code)
+            if len(self.exits) > MAX_CONTAINERS:
+                self.exits.popitem(last=False)
 
     @contextlib.asynccontextmanager
     async def destruction(self, container: str) -> AsyncGenerator[asyncio.Event]:

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import re
 from collections.abc import Callable
+from collections.abc import Container as Collection
 from typing import Final
 
 import structlog
@@ -19,6 +20,9 @@ from engines.docker.survey import Findings, survey
 from engines.errors import JobNotFound
 from engines.lifecycle import facts
 from engines.lifecycle.facts import End, Key, Stop
+
+DOUBT_SECONDS: Final = 12.0
+"""How long a daemon may take to stop, by its default; then its 255 was a command's own."""
 
 _INIT_CODES: Final = frozenset({126, 127})
 _DOUBTFUL_CODES: Final = frozenset({137, 255})
@@ -56,7 +60,12 @@ class Inspector:
 
     async def attempt(self, seen: Container, stop: Stop | None) -> Attempt:
         """The attempt that a container is, where `stop` was decided about its job."""
-        attempt = seen.settled(self._history.exits, stop)
+        witnessed: Collection[str] = self._history.exits
+        if seen.witness_needed and seen.id in self._history.doubtful:
+            # A daemon that is being stopped says 255 too: believed only if it stays.
+            await asyncio.sleep(DOUBT_SECONDS)
+            witnessed = {seen.id}
+        attempt = seen.settled(witnessed, stop)
         end = attempt.end
         codes = _PODMAN_INIT_CODES if self._about.podman else _INIT_CODES
         if end is None or end.reason != facts.EXITED or end.code not in codes:

@@ -310,3 +310,9 @@ async def test_jobs_meet_in_a_directory(server: Server, place: Place) -> None:
     spec.completions = spec.parallelism = 3
     await server.says(spec)
     assert sorted(path.name for path in place.directory.iterdir()) == ["0", "1", "2"]
+
+
+async def test_a_command_that_exits_with_255(server: Server) -> None:
+    """It is told late, when the daemon has shown that it stays."""
+    status = await server.run(shell("exit 255"))
+    assert (status.state, status.exit_code) == (State.FAILED, 255)
