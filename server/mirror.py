@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import dataclasses
-import random
 import secrets
 import time
 from collections import OrderedDict
@@ -12,6 +11,7 @@ from collections.abc import Iterator
 import structlog
 from sortedcontainers import SortedDict
 
+from engines.backoff import Backoff
 from engines.base import Changed, Contact, Engine, Event, Job, Removed, Snapshot
 from engines.errors import EngineError, EngineFailed
 from server.broadcast import Broadcast
@@ -20,8 +20,7 @@ from server.entry import Entry, forward, removed
 SILENCE_SECONDS = 30.0
 """A watch that says nothing for this long is dead: engines owe a sign of life every 10 s."""
 
-FIRST_RETRY_SECONDS = 0.1
-LAST_RETRY_SECONDS = 5.0
+LISTEN_AGAIN = Backoff(first=0.1, longest=5.0)
 
 MAX_REMEMBERED_DELETIONS = 10_000
 """Deletions that a resumed WatchJobs can still be told; older cursors get a full list."""
@@ -169,7 +168,7 @@ class Mirror:
 
     async def follow(self) -> None:
         """Keep up with the engine until cancelled, however often it goes away."""
-        retry_seconds = FIRST_RETRY_SECONDS
+        failures = 0
         while True:
             before = self._last_contact
             try:
@@ -183,9 +182,9 @@ class Mirror:
                 _log.exception("engine_watch_failed", engine=self._engine.name)
                 self._lose_touch(f"{type(error).__name__}: {error}")
             if self._last_contact != before:
-                retry_seconds = FIRST_RETRY_SECONDS
-            await asyncio.sleep(retry_seconds * random.uniform(0.5, 1.0))  # noqa: S311
-            retry_seconds = min(2 * retry_seconds, LAST_RETRY_SECONDS)
+                failures = 0
+            failures += 1
+            await asyncio.sleep(LISTEN_AGAIN.after(failures))
 
     async def _listen(self) -> None:
         async with contextlib.AsyncExitStack() as stack:

@@ -9,8 +9,8 @@ from docker import auth as docker_auth
 from docker.errors import create_api_error_from_http_exception
 from docker.types.daemon import CancellableStream
 
-from engines.docker.daemon import Daemon, Refused
-from engines.docker.record import NAMESPACE, UID
+from engines.docker.daemon import Daemon, NotSent, Refused
+from engines.docker.record import NAMESPACE, UID, Claim
 from engines.errors import EngineFailed, EngineTimeout
 
 NOT_FOUND: Final = 404
@@ -106,9 +106,23 @@ class Api:
         )
         return str(made["Id"])
 
-    async def start(self, container: str) -> None:
-        """Start it. To be called once in its life: a second start would run it again."""
-        await self._daemon.call(lambda client: client.start(container), slow=True)
+    async def start(self, claim: Claim, unsent: set[Claim]) -> None:
+        """Start a container. To be called once in its life: a second start would run it again.
+
+        The claim on it is in `unsent` except while the request is under way or may have arrived,
+        also where the caller doesn't wait for that.
+        """
+
+        def start(client: Client) -> None:
+            unsent.discard(claim)
+            try:
+                with self._daemon.translated():
+                    client.start(claim.container)
+            except NotSent:
+                unsent.add(claim)
+                raise
+
+        await self._daemon.call(start, slow=True)
 
     async def kill(self, container: str, signal: str) -> None:
         """Send it a signal; fine if it is gone or doesn't run."""

@@ -1,6 +1,5 @@
 """A container as the daemon describes it, and what that says about the attempt that it is."""
 
-from collections.abc import Container as Collection
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -9,7 +8,9 @@ from typing import Any, Final, NamedTuple
 from engines.lifecycle import facts
 from engines.lifecycle.facts import End, Key, Stop
 
-_UNKNOWN_CODE: Final = 255
+UNKNOWN_CODE: Final = 255
+"""What a daemon says where it doesn't know: believed only of what it has started itself."""
+
 _SIGNAL_BASE: Final = 128
 _SIGKILL: Final = 9
 _LAST_SIGNAL: Final = 64
@@ -39,21 +40,24 @@ class Container:
     witness_needed: bool = False
     """Whether its exit code is one that the daemon also tells where it doesn't know any."""
 
-    def settled(self, witnessed: Collection[str], stop: Stop | None) -> Attempt:
+    def settled(self, told: int | None, stop: Stop | None) -> Attempt:
         """The attempt that it is, where nothing but what is known here counts.
 
-        `witnessed` are the containers of which a daemon told the exit itself.
+        `told` is the exit code that a daemon told as it happened. It may have been killed before it
+        kept that.
         """
         end = self.attempt.end
         if end is None:
             return self.attempt
-        if self.witness_needed and self.id not in witnessed:
+        if self.witness_needed and told is not None:
+            end = exit_of(told, end.time)
+        elif self.witness_needed:
             message = (
                 "the Docker daemon didn't see how its container ended "
                 "(it or the machine went down meanwhile)"
             )
             end = End(facts.LOST, end.time, message=message)
-        elif stop is not None and end.reason == facts.EXITED and end.code != 0:
+        if stop is not None and end.reason == facts.EXITED and end.code != 0:
             # What ends after the decision to stop it was stopped.
             end = end._replace(reason=facts.STOPPED) if end.time > stop.time else end
         return self.attempt._replace(end=end)
@@ -96,7 +100,7 @@ def read_container(found: Mapping[str, Any], key: Key) -> Container:
     finished = read_time(state.get("FinishedAt"))
     return replace(
         container,
-        witness_needed=code == _UNKNOWN_CODE or not finished,
+        witness_needed=code == UNKNOWN_CODE or not finished,
         # Its end may be noted a moment before its start where it was over at once.
         attempt=attempt._replace(
             end=exit_of(code, max(finished, began), oom=bool(state.get("OOMKilled")))

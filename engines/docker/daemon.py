@@ -4,6 +4,7 @@ The SDK blocks. Short calls run on a bounded pool of threads, each with a client
 threads disagree on one (docker-py#619, #3229); what streams has a thread and a client to itself.
 """
 
+import asyncio
 import contextlib
 import time
 from collections.abc import AsyncGenerator, Callable, Generator, Iterator, Mapping
@@ -41,6 +42,10 @@ MAX_STREAMS: Final = 256
 _LOCAL: Final = "unix:///var/run/docker.sock"
 
 
+class NotSent(EngineUnavailable):
+    """No daemon is there, so that the request never left."""
+
+
 class Refused(EngineFailed):
     """The daemon's answer was an error; `status` is its HTTP code, the message its own words."""
 
@@ -65,6 +70,7 @@ class Daemon:
         self._workers = Workers(MAX_CALLS, _Clients)
         self._pinger = Workers(1, _Clients)
         self._streams = 0
+        self._away = asyncio.Event()
 
     def close(self) -> None:
         """Let go of its threads."""
@@ -76,7 +82,7 @@ class Daemon:
 
         def ask() -> tuple[str, About]:
             with (
-                self._translated(),
+                self.translated(),
                 contextlib.closing(self._client(CALL_SECONDS, "auto")) as client,
             ):
                 version = cast("Mapping[str, Any]", client.version(api_version=False))
@@ -89,7 +95,16 @@ class Daemon:
         self._version, about = await self._workers.run(lambda _: ask())
         # Clients are made anew: what they hold open may be dead without showing it.
         self._generation += 1
+        self._away.clear()
         return about
+
+    async def lost(self) -> None:
+        """Wait until a call finds that no daemon is there any more.
+
+        One that is being stopped still answers on what it has open, and takes nothing new: pings
+        go on, and so does what could be asked for and would be in doubt afterwards.
+        """
+        await self._away.wait()
 
     async def ping(self) -> None:
         """Hear of the daemon, or raise; on a thread that nothing else can keep busy."""
@@ -104,12 +119,16 @@ class Daemon:
         self, workers: "Workers[_Clients]", function: Callable[[Any], T], seconds: float
     ) -> T:
         def run(clients: _Clients) -> T:
-            with self._translated():
+            with self.translated():
                 client = clients.get(self._generation, self._client)
                 client.timeout = seconds  # type: ignore[assignment]  # the SDK hands it to requests
                 return function(client)
 
-        return await workers.run(run)
+        try:
+            return await workers.run(run)
+        except NotSent:
+            self._away.set()
+            raise
 
     async def stream(
         self,
@@ -126,7 +145,7 @@ class Daemon:
             raise LimitReached("docker_streams", f"{MAX_STREAMS} streams of Docker are open")
 
         def source() -> tuple[Iterator[T], Callable[[], None]]:
-            with self._translated():
+            with self.translated():
                 items, interrupt = begin(self._client(silence))
             return self._each(items), interrupt
 
@@ -139,7 +158,7 @@ class Daemon:
             self._streams -= 1
 
     def _each(self, items: Iterator[T]) -> Iterator[T]:
-        with self._translated():
+        with self.translated():
             yield from items
 
     def _client(self, timeout: float | None, version: str | None = None) -> APIClient:
@@ -151,7 +170,7 @@ class Daemon:
         return client
 
     @contextlib.contextmanager
-    def _translated(self) -> Generator[None]:
+    def translated(self) -> Generator[None]:
         """Turn the SDK's errors into those of the contract."""
         try:
             yield
@@ -168,21 +187,25 @@ class Daemon:
         ) as error:
             if "Read timed out" in str(error):
                 raise EngineTimeout(f"Docker at {self.address} didn't answer in time") from error
-            raise EngineUnavailable(self._unreachable(error)) from error
+            raise self._unreachable(error) from error
 
-    def _unreachable(self, error: Exception) -> str:
+    def _unreachable(self, error: Exception) -> EngineUnavailable:
         words = str(error)
         problem = f"can't reach Docker at {self.address}"
         if "Permission denied" in words:
-            return f"{problem}: permission denied; run the server as a user who may open it"
+            return NotSent(
+                f"{problem}: permission denied; run the server as a user who may open it"
+            )
         if "No such file" in words or "Connection refused" in words:
-            return (
+            return NotSent(
                 f"{problem}: no daemon is there; start it, "
                 "or name another with --docker-host or DOCKER_HOST"
             )
         if "CERTIFICATE" in words or "SSL" in words or "TLS" in words:
-            return f"{problem}: {words}; see to the certificates of --docker-cert-path"
-        return f"{problem}: {words}"
+            return EngineUnavailable(
+                f"{problem}: {words}; see to the certificates of --docker-cert-path"
+            )
+        return EngineUnavailable(f"{problem}: {words}")
 
 
 class _Clients:

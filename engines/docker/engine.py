@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import os
-import random
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import Final, Self
 
 import structlog
 
+from engines.backoff import Backoff
 from engines.base import (
     Engine,
     Event,
@@ -44,8 +44,7 @@ from engines.lifecycle import facts
 from engines.lifecycle.intent import make_intent
 from jobengine.v1.job_pb2 import JobSpec
 
-FIRST_RETRY_SECONDS: Final = 0.2
-LAST_RETRY_SECONDS: Final = 5.0
+RECONNECT: Final = Backoff(first=0.2, longest=5.0)
 SYNC_SECONDS: Final = 20.0
 """How long a call waits for the daemon where it isn't known to be away."""
 
@@ -123,7 +122,7 @@ class DockerEngine(Engine):
 
     async def _live(self) -> None:
         """Keep a connection to the daemon, however often it goes away."""
-        pause = FIRST_RETRY_SECONDS
+        failures = 0
         while True:
             try:
                 await self._connect()
@@ -133,13 +132,13 @@ class DockerEngine(Engine):
                 _log.exception("docker_session_failed")
                 self._trouble = EngineUnavailable(f"{type(error).__name__}: {error}")
             if self._intake is not None:
-                pause = FIRST_RETRY_SECONDS
+                failures = 0
                 assert self._trouble is not None  # noqa: S101  (set above)
                 intake, self._intake = self._intake, None
                 await intake.close(self._trouble)
             self._tell()
-            await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311
-            pause = min(2 * pause, LAST_RETRY_SECONDS)
+            failures += 1
+            await asyncio.sleep(RECONNECT.after(failures))
 
     async def _connect(self) -> None:
         self._about = await self._daemon.connect()

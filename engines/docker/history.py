@@ -6,10 +6,9 @@ from collections import OrderedDict
 from collections.abc import AsyncGenerator, Mapping
 from typing import Any, Final
 
+from engines.docker.container import UNKNOWN_CODE
+from engines.docker.record import Claim
 from engines.errors import EngineTimeout
-
-UNKNOWN_CODE: Final = "255"
-"""What a daemon says where it doesn't know: believed only of what it has started itself."""
 
 MAX_CONTAINERS: Final = 100_000
 """Of how many containers the exits are remembered; in doubt, older ones are LOST."""
@@ -18,7 +17,7 @@ _DESTROY_SECONDS: Final = 10.0
 
 
 class History:
-    """Exits stay known. What was claimed and started counts for one connection only.
+    """Exits and unsent starts stay known. What was claimed and started counts for one connection.
 
     A daemon that was killed while it started a container finds it `created` when it comes up,
     whether or not the command has run (seen on 20.10, with and without live-restore). Only one that
@@ -29,6 +28,8 @@ class History:
     def __init__(self) -> None:
         self.exits: OrderedDict[str, int] = OrderedDict()
         """By container: its exit code."""
+        self.unsent: set[Claim] = set()
+        """This server's claims on containers whose start it hasn't asked for."""
         self.claimed: set[str] = set()
         """Volumes that were made, claims among them."""
         self.started: set[str] = set()
@@ -62,7 +63,7 @@ class History:
 
     def _note_exit(self, container: str, code: str) -> None:
         # A daemon that finds a container gone as it comes up tells of that as well: as 255.
-        if code == UNKNOWN_CODE:
+        if code == str(UNKNOWN_CODE):
             if container in self.started:
                 self.doubtful.add(container)
         elif code.isdecimal():

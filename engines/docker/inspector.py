@@ -4,14 +4,13 @@ import asyncio
 import contextlib
 import re
 from collections.abc import Callable
-from collections.abc import Container as Collection
 from typing import Final
 
 import structlog
 
 from engines.base import LogStream
 from engines.docker.api import Api
-from engines.docker.container import Attempt, Container, exit_of, read_container
+from engines.docker.container import UNKNOWN_CODE, Attempt, Container, exit_of, read_container
 from engines.docker.history import History
 from engines.docker.jobs import DockerJob
 from engines.docker.record import Claim, KeptJob, Labels
@@ -25,7 +24,7 @@ DOUBT_SECONDS: Final = 12.0
 """How long a daemon may take to stop, by its default; then its 255 was a command's own."""
 
 _INIT_CODES: Final = frozenset({126, 127})
-_DOUBTFUL_CODES: Final = frozenset({137, 255})
+_DOUBTFUL_CODES: Final = frozenset({137, UNKNOWN_CODE})
 """Killed, maybe for want of memory; and what Docker says where it doesn't know."""
 
 _PODMAN_INIT_CODES: Final = frozenset({1})
@@ -48,7 +47,7 @@ class Inspector:
         self._api = api
         self._labels = labels
         self._about = about
-        self._history = history
+        self.history = history
         self._now = now
 
     async def see(self, container: str, key: Key) -> Container | None:
@@ -60,12 +59,12 @@ class Inspector:
 
     async def attempt(self, seen: Container, stop: Stop | None) -> Attempt:
         """The attempt that a container is, where `stop` was decided about its job."""
-        witnessed: Collection[str] = self._history.exits
-        if seen.witness_needed and seen.id in self._history.doubtful:
+        told = self.history.exits.get(seen.id)
+        if seen.witness_needed and told is None and seen.id in self.history.doubtful:
             # A daemon that is being stopped says 255 too: believed only if it stays.
             await asyncio.sleep(DOUBT_SECONDS)
-            witnessed = {seen.id}
-        attempt = seen.settled(witnessed, stop)
+            told = UNKNOWN_CODE
+        attempt = seen.settled(told, stop)
         end = attempt.end
         codes = _PODMAN_INIT_CODES if self._about.podman else _INIT_CODES
         if end is None or end.reason != facts.EXITED or end.code not in codes:
@@ -76,7 +75,7 @@ class Inspector:
 
     def plain_exit(self, container: str) -> int | None:
         """The exit code that Docker told, if it can mean one thing only."""
-        code = self._history.exits.get(container)
+        code = self.history.exits.get(container)
         ambiguous = _PODMAN_INIT_CODES if self._about.podman else _INIT_CODES
         return None if code in ambiguous or code in _DOUBTFUL_CODES else code
 
@@ -92,7 +91,7 @@ class Inspector:
 
     def missing(self, key: Key, container: str, started: float, stop: Stop | None) -> Attempt:
         """An attempt whose container is gone: how it ended, if Docker told that in time."""
-        code = self._history.exits.get(container)
+        code = self.history.exits.get(container)
         if code is not None:
             end = exit_of(code, self._now())
         else:
@@ -130,7 +129,10 @@ class Inspector:
             container, claim = seen.get(key), findings.claims.get(key)
             if container is None:
                 assert claim is not None  # noqa: S101  (the key is of one or the other)
-                attempts.append(self.missing(key, claim.container, 0.0, stop))
+                if claim in self.history.unsent:
+                    await self._withdraw(kept, key, claim)
+                else:
+                    attempts.append(self.missing(key, claim.container, 0.0, stop))
             elif container.started or container.attempt.end is not None:
                 attempts.append(await self.attempt(container, stop))
             elif claim is None:
@@ -151,16 +153,18 @@ class Inspector:
     ) -> Attempt | None:
         """What became of a container that is `created` and claimed, and that nobody starts.
 
-        Its command may have run all the same, see History. Where the daemon has been up since
-        it was claimed, it hasn't; then the container is removed, so that a start that is still on
-        its way finds nothing, and None says that the attempt may be started with a new one.
-        Anything else is LOST.
+        Its command may have run all the same, see History. It hasn't where the daemon has been up
+        since it was claimed, or where the request to start it was never sent. Then the container
+        is removed, so that a start that is still on its way finds nothing, and None says that
+        the attempt may be started with a new one. Anything else is LOST.
         """
         name = self._labels.container(kept.intent, seen.key)
         _log.info("docker_start_in_doubt", job=kept.intent.name, container=seen.id)
-        if claim.container != seen.id or self._about.podman or name not in self._history.claimed:
+        unsent = claim in self.history.unsent
+        daemon_was_up = name in self.history.claimed and not self._about.podman
+        if claim.container != seen.id or not (unsent or daemon_was_up):
             return self._lost(seen, "the Docker daemon went down as it started")
-        async with self._history.destruction(seen.id) as destruction:
+        async with self.history.destruction(seen.id) as destruction:
             if not await self._api.remove(seen.id):
                 destruction.set()
         again = await self.see(seen.id, seen.key)
@@ -168,10 +172,15 @@ class Inspector:
             return await self.attempt(again, stop)
         if again is not None:
             return self._lost(seen, "its container can't be removed")
-        if seen.id in self._history.started:
+        if seen.id in self.history.started:
             return self._lost(seen, "its container was started and removed at once")
-        await self._api.remove_volume(name)
+        await self._withdraw(kept, seen.key, claim)
         return None
+
+    async def _withdraw(self, kept: KeptJob, key: Key, claim: Claim) -> None:
+        """Take back a claim on a container that never was started, and is gone."""
+        await self._api.remove_volume(self._labels.container(kept.intent, key))
+        self.history.unsent.discard(claim)
 
     def _lost(self, seen: Container, why: str) -> Attempt:
         message = f"instance {seen.key[0]} may have run or not: {why}"

@@ -1,13 +1,13 @@
 """Takes in jobs, new ones and those that are found, and what is heard of them."""
 
 import asyncio
-import random
 from collections.abc import Coroutine, Sequence
 from functools import partial
 from typing import Any, Final, TypeVar
 
 import structlog
 
+from engines.backoff import Backoff
 from engines.base import Job
 from engines.docker import record
 from engines.docker.api import Api
@@ -27,8 +27,7 @@ from engines.errors import (
 )
 from engines.lifecycle.facts import Key
 
-FIRST_PAUSE_SECONDS: Final = 0.2
-LAST_PAUSE_SECONDS: Final = 30.0
+LOOK_AGAIN: Final = Backoff(first=0.2, longest=30.0)
 
 _log = structlog.get_logger(__name__)
 
@@ -154,9 +153,8 @@ class Intake:
         await asyncio.gather(*job.tasks, return_exceptions=True)
         uid, failures = job.intent.uid, job.failures
         while self.controller.active.get(uid) is job:
-            pause = min(FIRST_PAUSE_SECONDS * 2**failures, LAST_PAUSE_SECONDS)
-            await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311
             failures += 1
+            await asyncio.sleep(LOOK_AGAIN.after(failures))
             try:
                 findings = await self.controller.inspector.findings(uid)
                 fresh = await self.controller.inspector.job(job.kept, findings, own=job.own)

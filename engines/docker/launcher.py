@@ -47,6 +47,7 @@ class Launcher:
         self._settings = settings
         self._about = about
         self._inspector = inspector
+        self._unsent = inspector.history.unsent
         self._server = secrets.token_hex(8)
         self._now = now
         self._pulls = Pulls(api)
@@ -78,21 +79,25 @@ class Launcher:
     async def _claim_and_start(self, job: DockerJob, key: Key, container: str) -> Attempt | None:
         claim = Claim(container, self._server)
         name = self._labels.container(job.intent, key)
+        self._unsent.add(claim)
         said = await self._api.put_volume(name, self._labels.of_claim(job.intent, key, claim))
         if record.read_claim(said) != (key, claim):
+            self._unsent.discard(claim)
             return None
         if job.stopping:
             await self._api.remove(container)
             await self._api.remove_volume(name)
+            self._unsent.discard(claim)
             return None
-        return await self._start(job, key, container)
+        return await self._start(job, key, claim)
 
-    async def _start(self, job: DockerJob, key: Key, container: str) -> Attempt:
+    async def _start(self, job: DockerJob, key: Key, claim: Claim) -> Attempt:
+        container = claim.container
         refusal: Refused | None = None
         where = {"job": job.intent.name, "attempt": f"{key[0]}.{key[1]}", "container": container}
-        _log.info("docker_container_started", **where)
+        _log.info("docker_container_starts", **where)
         try:
-            await self._api.start(container)
+            await self._api.start(claim, self._unsent)
         except Refused as error:
             refusal = error
         seen = await self._inspector.see(container, key)

@@ -2,10 +2,10 @@
 
 import asyncio
 import contextlib
-import random
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
+from engines.backoff import Backoff
 from engines.docker.api import Api
 from engines.docker.daemon import Refused
 from engines.errors import EngineTimeout, EngineUnavailable
@@ -14,7 +14,7 @@ MAX_PULLS: Final = 4
 """How many images are pulled at once."""
 
 TRIES: Final = 4
-FIRST_PAUSE_SECONDS: Final = 1.0
+TRY_AGAIN: Final = Backoff(first=1.0, longest=4.0)
 PROGRESS_SECONDS: Final = 0.5
 """How often those who wait are told of progress, at most."""
 
@@ -82,15 +82,14 @@ class Pulls:
     async def _run(self, image: str, auth: Mapping[str, Any] | None, pull: "_Pull") -> None:
         pull.tell(f"waiting to pull image {image}")
         async with self._places:
-            for tries_left in reversed(range(TRIES)):
+            for failures in range(1, TRIES + 1):
                 try:
                     await self._try(image, auth, pull)
                 except _TryFailed as failure:
-                    if failure.final or not tries_left:
+                    if failure.final or failures == TRIES:
                         raise PullFailed(f"image {image} can't be pulled: {failure}") from None
                     pull.tell(f"pulling image {image} failed, trying again: {failure}")
-                    pause = FIRST_PAUSE_SECONDS * 2 ** (TRIES - 1 - tries_left)
-                    await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311
+                    await asyncio.sleep(TRY_AGAIN.after(failures))
                 else:
                     return
 

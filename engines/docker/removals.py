@@ -1,12 +1,13 @@
 """Removes jobs that are over, however often that fails."""
 
 import asyncio
-import random
+import itertools
 from collections.abc import Callable
 from typing import Final
 
 import structlog
 
+from engines.backoff import Backoff
 from engines.docker import record
 from engines.docker.api import Api
 from engines.docker.decisions import Decisions
@@ -16,8 +17,7 @@ from engines.errors import EngineError
 from engines.lifecycle import facts
 from engines.lifecycle.facts import Intent, Stop
 
-FIRST_PAUSE_SECONDS: Final = 0.2
-LAST_PAUSE_SECONDS: Final = 30.0
+TRY_AGAIN: Final = Backoff(first=0.2, longest=30.0)
 
 _log = structlog.get_logger(__name__)
 
@@ -61,8 +61,7 @@ class Removals:
             task.add_done_callback(lambda _: self.tasks.pop(name, None))
 
     async def _remove(self, intent: Intent, *, noted: bool) -> None:
-        pause = FIRST_PAUSE_SECONDS
-        while True:
+        for failures in itertools.count(1):
             try:
                 if not noted:
                     await self._decisions.delete(intent, self._stop())
@@ -70,8 +69,7 @@ class Removals:
                 await self.sweep(intent.uid)
             except EngineError as error:
                 _log.info("docker_job_not_removed", job=intent.name, error=str(error))
-                await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311
-                pause = min(2 * pause, LAST_PAUSE_SECONDS)
+                await asyncio.sleep(TRY_AGAIN.after(failures))
             else:
                 self._ledger.forget(intent.uid, intent.name)
                 return

@@ -57,6 +57,7 @@ class Session:
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._collect())
                 group.create_task(self._ping_for_ever())
+                group.create_task(self._notice_loss())
                 if not self._controller.about.podman:  # it keeps its events longer than itself
                     for event in await self._api.past_events(self._controller.now()):
                         self._history.note(event)
@@ -134,6 +135,10 @@ class Session:
         while True:
             await self._daemon.ping()
             await asyncio.sleep(PING_INTERVAL_SECONDS)
+
+    async def _notice_loss(self) -> None:
+        await self._daemon.lost()
+        raise EngineUnavailable(f"no daemon is at {self._daemon.address} any more")
 
     async def _compare_for_ever(self) -> None:
         while True:

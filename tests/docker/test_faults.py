@@ -1,6 +1,7 @@
 """Daemons killed, stopped, frozen, cut off and struck by power cuts, while jobs run on them."""
 
 import asyncio
+import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -196,6 +197,22 @@ async def until_away(story: DockerStory) -> None:
     """Wait until the server has noticed that its daemon is away."""
     while not (await story.client.read_engine()).message:
         await asyncio.sleep(0.1)  # nobody tells
+
+
+@pytest.mark.parametrize("daemon", ["plain"], indirect=True)
+async def test_daemon_takes_no_new_connections(daemon: "Dockerd", place: Place) -> None:
+    """As one that is being stopped: what was claimed, and couldn't be asked for, runs later."""
+    async with DockerStory(place) as story:
+        await story.begin("http.client.send POST+*/start* 1 refuse")
+        task = DockerTask("job", place.directory, "leave 5")
+        story.submit(task)
+        await asyncio.to_thread(story.server.wait_for_its_stop)
+        await asyncio.to_thread(daemon.kill)
+        await asyncio.to_thread(daemon.start)
+        story.server.send(signal.SIGCONT)
+        await story.settle()
+        await story.check()
+        assert story.ended["job"].exit_code == 5
 
 
 @pytest.mark.parametrize("daemon", ["plain"], indirect=True)

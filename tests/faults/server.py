@@ -7,7 +7,10 @@ import signal
 import subprocess
 from pathlib import Path
 
+import psutil
+
 from tests.clients.server import JOBENGINE, ROOT
+from tests.faults.processes import until
 
 INJECTED = Path(__file__).with_name("injected")
 DEADLINE_SECONDS = 20
@@ -83,6 +86,11 @@ class FaultyServer:
             raise AssertionError("the server never came to the step where it was to die") from None
         self.kill()
         assert code == -signal.SIGKILL, self.log.read_text()
+
+    def wait_for_its_stop(self) -> None:
+        """Wait until the fault that it was started with has stopped it."""
+        process = psutil.Process(self.pid)
+        until("the server is stopped", lambda: process.status() == psutil.STATUS_STOPPED)
 
     def close(self) -> None:
         """End it if it still runs, frozen or not."""

@@ -1,6 +1,7 @@
 """From an inspection to the attempt that a container is."""
 
 from typing import Any
+from unittest.mock import ANY
 
 import pytest
 
@@ -67,7 +68,7 @@ def test_exits(state: dict[str, Any], end: End | str) -> None:
         end = End(facts.EXITED, END, None, 15)
     elif end == "at its beginning":
         end = End(facts.EXITED, NEW_YEAR, 0)
-    assert found.settled((), None).end == end
+    assert found.settled(None, None).end == end
     assert found.attempt.start_time == NEW_YEAR
     assert (found.started, found.witness_needed) == (True, False)
 
@@ -84,7 +85,7 @@ def test_exits(state: dict[str, Any], end: End | str) -> None:
 def test_what_could_not_be_started(state: dict[str, Any], message: str) -> None:
     found = container("created", **state)
     assert not found.started
-    attempt = found.settled((), None)
+    attempt = found.settled(None, None)
     assert attempt.end == End(facts.START_FAILED, NEW_YEAR, message=message)
     assert attempt.start_time == 0.0
 
@@ -98,7 +99,7 @@ def test_not_started_yet(status: str) -> None:
 @pytest.mark.parametrize("status", ["running", "paused", "restarting", "removing", "stopping"])
 def test_running(status: str) -> None:
     found = container(status)
-    assert (found.started, found.settled((), CANCEL).end) == (True, None)
+    assert (found.started, found.settled(None, CANCEL).end) == (True, None)
     assert found.attempt.start_time == NEW_YEAR
 
 
@@ -114,15 +115,27 @@ def test_running(status: str) -> None:
 def test_ends_that_need_a_witness(state: dict[str, Any], end: End) -> None:
     found = container(**state)
     assert found.witness_needed
-    assert found.settled({"c1"}, None).end == end
-    lost = found.settled({"other"}, None).end
+    assert found.settled(end.code, None).end == end
+    lost = found.settled(None, None).end
     assert lost is not None
     assert (lost.reason, lost.code, lost.signal) == (facts.LOST, None, 0)
     assert "didn't see" in lost.message
 
 
+@pytest.mark.parametrize("state", [{"ExitCode": 255}, {"ExitCode": 0, "FinishedAt": NEVER}])
+def test_what_was_told_as_it_happened_counts(state: dict[str, Any]) -> None:
+    """A daemon that is killed right after an exit has told of it, and doesn't know it any more."""
+    assert container(**state).settled(0, None).end == End(facts.EXITED, ANY, 0)
+    assert container(**state).settled(42, None).end == End(facts.EXITED, ANY, 42)
+
+
+def test_what_was_told_was_stopped_after_the_decision() -> None:
+    end = container(ExitCode=255).settled(143, CANCEL).end
+    assert end == End(facts.STOPPED, END, None, 15)
+
+
 def test_a_lost_end_stays_lost_when_the_job_is_stopped() -> None:
-    end = container(ExitCode=255).settled((), CANCEL).end
+    end = container(ExitCode=255).settled(None, CANCEL).end
     assert end is not None
     assert end.reason == facts.LOST
 
@@ -143,13 +156,13 @@ def test_a_lost_end_stays_lost_when_the_job_is_stopped() -> None:
 def test_what_ends_after_the_stop_was_stopped(
     stop: Stop | None, state: dict[str, Any], reason: str
 ) -> None:
-    end = container(**state).settled((), stop).end
+    end = container(**state).settled(None, stop).end
     assert end is not None
     assert (end.reason, end.time) == (reason, END)
 
 
 def test_a_failed_start_stays_one_when_the_job_is_stopped() -> None:
-    end = container("created", Error="no", ExitCode=127).settled((), CANCEL).end
+    end = container("created", Error="no", ExitCode=127).settled(None, CANCEL).end
     assert end is not None
     assert end.reason == facts.START_FAILED
 

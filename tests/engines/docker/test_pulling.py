@@ -8,6 +8,7 @@ from pathlib import Path
 import docker
 import pytest
 
+from engines.backoff import Backoff
 from engines.base import Job, Reason, State, Status
 from engines.docker import pulls
 from engines.docker.pulls import MAX_PULLS
@@ -281,7 +282,7 @@ async def test_a_registry_that_comes_up_later(
 async def test_a_registry_that_stays_down(
     server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pulls, "FIRST_PAUSE_SECONDS", 0.05)
+    monkeypatch.setattr(pulls, "TRY_AGAIN", Backoff(first=0.05, longest=0.2))
     with Registry(tmp_path / "registry") as registry:
         address = registry.address
     check_pull_failed(await server.run(runs(f"{address}/some:1")), "connection refused")
