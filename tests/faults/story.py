@@ -214,6 +214,8 @@ def _check_attempts(task: Task, runs: list[Run]) -> None:
 
 
 async def _cancel(task: asyncio.Task[None]) -> None:
+    """End a task. Its own failure was told before, or what ended the story counts more."""
     task.cancel()
-    with contextlib.suppress(asyncio.CancelledError):
-        await task
+    await asyncio.wait([task])
+    if not task.cancelled() and (error := task.exception()) is not None:
+        print(f"{task.get_coro()} ended by {error!r}")
