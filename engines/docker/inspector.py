@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Final
 
 import structlog
@@ -60,6 +61,9 @@ class Inspector:
     async def attempt(self, seen: Container, stop: Stop | None) -> Attempt:
         """The attempt that a container is, where `stop` was decided about its job."""
         told = self.history.exits.get(seen.id)
+        if seen.attempt.end is None and told is not None:
+            # Podman tells of an exit first, and shows it `running`, then `stopped`, for a while.
+            seen = replace(seen, attempt=seen.attempt._replace(end=exit_of(told, self._now())))
         if seen.witness_needed and told is None and seen.id in self.history.doubtful:
             # A daemon that is being stopped says 255 too: believed only if it stays.
             await asyncio.sleep(DOUBT_SECONDS)
