@@ -7,11 +7,8 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
-from typing import Final, Self
+from typing import Self
 
-import structlog
-
-from engines.backoff import Backoff
 from engines.base import (
     Engine,
     Event,
@@ -33,7 +30,6 @@ from engines.docker.secrets import Secrets
 from engines.docker.session import Session
 from engines.docker.settings import About, Settings, capabilities
 from engines.errors import (
-    EngineError,
     EngineUnavailable,
     FieldViolation,
     JobAlreadyExists,
@@ -42,13 +38,8 @@ from engines.errors import (
 )
 from engines.lifecycle import facts
 from engines.lifecycle.intent import make_intent
+from engines.link import Link
 from jobengine.v1.job_pb2 import JobSpec
-
-RECONNECT: Final = Backoff(first=0.2, longest=5.0)
-SYNC_SECONDS: Final = 20.0
-"""How long a call waits for the daemon where it isn't known to be away."""
-
-_log = structlog.get_logger(__name__)
 
 
 class DockerEngine(Engine):
@@ -94,17 +85,14 @@ class DockerEngine(Engine):
         self._secrets = Secrets(secrets_dir)
         self._history = History()
         self._about = About()
-        self._intake: Intake | None = None
-        self._trouble: EngineError | None = None
-        self._news = asyncio.Event()
-        self._life: asyncio.Task[None] | None = None
+        self._link = Link("Docker", self._connect)
         self._creating: dict[str, asyncio.Task[Job]] = {}
         self.capabilities = capabilities(self._settings, self._about)
         self.limits = Limits(default_start_timeout=default_start_timeout)
 
     async def __aenter__(self) -> Self:
         """Begin to look for the daemon; it may be away."""
-        self._life = asyncio.create_task(self._live())
+        self._link.open()
         return self
 
     async def __aexit__(
@@ -113,71 +101,15 @@ class DockerEngine(Engine):
         exc: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        if self._life is not None:
-            self._life.cancel()
-            await asyncio.gather(self._life, return_exceptions=True)
+        await self._link.close()
         self._daemon.close()
 
-    # -- being in touch -----------------------------------------------------------------------
-
-    async def _live(self) -> None:
-        """Keep a connection to the daemon, however often it goes away."""
-        failures = 0
-        while True:
-            try:
-                await self._connect()
-            except EngineError as error:
-                self._trouble = error
-            except Exception as error:  # noqa: BLE001  (the next connection may do better)
-                _log.exception("docker_session_failed")
-                self._trouble = EngineUnavailable(f"{type(error).__name__}: {error}")
-            if self._intake is not None:
-                failures = 0
-                assert self._trouble is not None  # noqa: S101  (set above)
-                intake, self._intake = self._intake, None
-                await intake.close(self._trouble)
-            self._tell()
-            failures += 1
-            await asyncio.sleep(RECONNECT.after(failures))
-
-    async def _connect(self) -> None:
+    async def _connect(self) -> Session:
         self._about = await self._daemon.connect()
         self.capabilities = capabilities(self._settings, self._about)
         self._history.begin()
         intake = Intake(self._api, self._labels, self._settings, self._about, self._history)
-        in_sync = asyncio.Event()
-        session = Session(self._daemon, self._api, self._labels, intake, self._history)
-        run = asyncio.create_task(session.run(in_sync))
-        try:
-            synced = asyncio.create_task(in_sync.wait())
-            await asyncio.wait([run, synced], return_when=asyncio.FIRST_COMPLETED)
-            synced.cancel()
-            if in_sync.is_set():
-                self._intake = intake
-                self._trouble = None
-                self._tell()
-            await run
-        finally:
-            run.cancel()
-            await asyncio.gather(run, return_exceptions=True)
-            if self._intake is not intake:
-                await intake.close(EngineUnavailable("Docker is away"))
-
-    def _tell(self) -> None:
-        self._news.set()
-        self._news = asyncio.Event()
-
-    async def _in_touch(self) -> Intake:
-        """The jobs, once they are known; EngineUnavailable when the daemon turns out to be away."""
-        if self._life is None:
-            raise EngineUnavailable("the docker engine isn't started")
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(SYNC_SECONDS):
-                while self._intake is None and self._trouble is None:
-                    await self._news.wait()
-        if self._intake is None:
-            raise EngineUnavailable(str(self._trouble or "Docker hasn't told its jobs yet"))
-        return self._intake
+        return Session(self._daemon, self._api, self._labels, intake, self._history)
 
     # -- the contract -------------------------------------------------------------------------
 
@@ -187,13 +119,13 @@ class DockerEngine(Engine):
 
     async def read_version(self) -> str:
         """As in the contract."""
-        await self._in_touch()
+        await self._link.session()
         product = "Podman" if self._about.podman else "Docker"
         return f"{product} {self._about.version}"
 
     async def create_job(self, name: str, spec: JobSpec, *, request_id: str = "") -> Job:
         """As in the contract; secrets that aren't there are an InvalidSpec."""
-        intake = await self._in_touch()
+        intake = (await self._link.session()).intake
         self._secrets.env(spec)
         self._secrets.registry(spec)
         await self._settled(intake.controller, name)
@@ -265,11 +197,11 @@ class DockerEngine(Engine):
 
     async def list_jobs(self) -> Sequence[Job]:
         """As in the contract."""
-        return list((await self._in_touch()).controller.ledger.jobs.values())
+        return list((await self._link.session()).intake.controller.ledger.jobs.values())
 
     async def watch(self) -> AsyncIterator[Event]:
         """As in the contract."""
-        ledger = (await self._in_touch()).controller.ledger
+        ledger = (await self._link.session()).intake.controller.ledger
         async for event in ledger.feed.watch(lambda: list(ledger.jobs.values())):
             yield event
 
@@ -286,7 +218,7 @@ class DockerEngine(Engine):
 
     async def _find(self, name: str, uid: str = "") -> tuple[Controller, Job]:
         """The job, also one that another server has accepted a moment ago."""
-        intake = await self._in_touch()
+        intake = (await self._link.session()).intake
         ledger = intake.controller.ledger
         if name not in ledger.jobs:
             said = await self._api.volume_labels(self._labels.job_volume(name))

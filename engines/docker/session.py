@@ -33,7 +33,10 @@ _log = structlog.get_logger(__name__)
 
 
 class Session:
-    """From a connection's beginning until it is lost."""
+    """From a connection's beginning until it is lost; see `engines.link.Session`.
+
+    `intake` has its jobs.
+    """
 
     def __init__(
         self, daemon: Daemon, api: Api, labels: Labels, intake: Intake, history: History
@@ -44,11 +47,12 @@ class Session:
         self._history = history
         self._events: deque[Mapping[str, Any]] = deque()
         self._news = asyncio.Event()
-        self._intake = intake
+        self.intake = intake
+        self.in_sync = asyncio.Event()
         self._controller = intake.controller
 
-    async def run(self, in_sync: asyncio.Event) -> None:
-        """Keep up with the daemon; sets `in_sync` once all jobs are taken up.
+    async def run(self) -> None:
+        """Keep up with the daemon.
 
         Raises:
             EngineError: the daemon is lost.
@@ -62,11 +66,15 @@ class Session:
                     for event in await self._api.past_events(self._controller.now()):
                         self._history.note(event)
                 await self._compare()
-                in_sync.set()
+                self.in_sync.set()
                 group.create_task(self._handle())
                 group.create_task(self._compare_for_ever())
         except* EngineError as errors:
             raise errors.exceptions[0] from None
+
+    async def close(self, error: EngineError) -> None:
+        """Leave the jobs as they are."""
+        await self.intake.close(error)
 
     async def _collect(self) -> None:
         events = self._api.events(self._controller.now() - OVERLAP_SECONDS)
@@ -99,11 +107,11 @@ class Session:
             owner, key = run
             if action == "die":
                 when = float(event.get("timeNano") or 0) / 1e9
-                self._intake.container_died(owner.uid, key, str(actor["ID"]), when)
+                self.intake.container_died(owner.uid, key, str(actor["ID"]), when)
             elif action == "start":
-                self._intake.container_started(owner.uid, key, str(actor["ID"]))
+                self.intake.container_started(owner.uid, key, str(actor["ID"]))
             elif action != "create":
-                self._intake.container_changed(owner.uid, key, str(actor["ID"]))
+                self.intake.container_changed(owner.uid, key, str(actor["ID"]))
             elif not self._controller.ledger.knows(owner.uid, owner.name):
                 await self._check_orphan(owner)
 
@@ -118,18 +126,18 @@ class Session:
 
     async def _take_volume(self, action: str, name: str) -> None:
         """A job or a decision has come or gone, mostly by our own doing."""
-        if self._intake.expects(name, there=action == "create"):
+        if self.intake.expects(name, there=action == "create"):
             return
         said = await self._api.volume_labels(name)
         owner = self._labels.owner(said)
         if owner is None:
             job = self._controller.ledger.jobs.get(self._labels.parse_volume(name)[0])
             if job is not None:
-                await self._intake.missing(job)
+                await self.intake.missing(job)
         elif owner.kind == record.JOB:
-            await self._intake.take_up(owner, own=False)
+            await self.intake.take_up(owner, own=False)
         else:
-            self._intake.decided(owner.uid, await self._controller.inspector.findings(owner.uid))
+            self.intake.decided(owner.uid, await self._controller.inspector.findings(owner.uid))
 
     async def _ping_for_ever(self) -> None:
         while True:
@@ -159,23 +167,23 @@ class Session:
         del containers, volumes  # large, where there are many jobs
         async with asyncio.TaskGroup() as group:
             for uid, findings in found.items():
-                if not self._intake.meet_ended(uid, findings):
+                if not self.intake.meet_ended(uid, findings):
                     group.create_task(self._meet(uid, findings))
         for job in known.values():
             if job.uid not in found or found[job.uid].kept is None:
-                await self._intake.missing(job)
+                await self.intake.missing(job)
 
     async def _meet(self, uid: str, findings: Findings) -> None:
         controller = self._controller
         kept = findings.kept
         job = controller.active.get(uid)
         if kept is not None and job is not None:
-            self._intake.decided(uid, findings)
-            self._intake.compare(job, findings.containers)
+            self.intake.decided(uid, findings)
+            self.intake.compare(job, findings.containers)
         elif kept is not None:
             owner = Owner(record.JOB, kept.intent.name, uid)
             with contextlib.suppress(JobNotFound):  # it was removed since
-                await self._intake.take_up(owner, own=True)
+                await self.intake.take_up(owner, own=True)
         elif not any(job.uid == uid for job in controller.ledger.jobs.values()):
             # Otherwise it was accepted, or is being removed, since the volumes were listed.
             await self._check_orphan(Owner(record.JOB, findings.name, uid))

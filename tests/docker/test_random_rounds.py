@@ -154,7 +154,6 @@ async def run(place: Place, daemon: "Dockerd", jobs: int) -> None:
     assert played.faults
 
 
-@pytest.mark.slow
 @pytest.mark.timeout(200)
 async def test_a_few(place: Place, daemon: "Dockerd") -> None:
     await run(place, daemon, 16)
