@@ -48,6 +48,12 @@ _BUILT_IN: Mapping[str, BuiltIn] = {
     "docker": BuiltIn(
         "engines.docker:DockerEngine", "containers of a Docker or Podman daemon", "docker", "docker"
     ),
+    "kubernetes": BuiltIn(
+        "engines.kubernetes.engine:KubernetesEngine",
+        "Jobs of a Kubernetes cluster",
+        "kubernetes",
+        "kubernetes",
+    ),
     "fake": BuiltIn("engines.memory:MemoryEngine", "pretends to run jobs, for tests"),
 }
 

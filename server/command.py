@@ -42,6 +42,17 @@ def _read_file(context: typer.Context, path: Path | None) -> Path | None:
     return path
 
 
+def _selector(labels: list[str] | None) -> dict[str, str] | None:
+    """The labels of --node-selector."""
+    if labels is None:
+        return None
+    pairs = [label.partition("=") for label in labels]
+    for label, (key, equals, _) in zip(labels, pairs, strict=True):
+        if not key or not equals:
+            _fail(f"--node-selector {label!r}: use LABEL=VALUE")
+    return {key: value for key, _, value in pairs}
+
+
 def serve(  # noqa: PLR0913  (each is an option of the command line)
     *,
     config: Annotated[
@@ -86,7 +97,8 @@ def serve(  # noqa: PLR0913  (each is an option of the command line)
         str | None,
         typer.Option(
             envvar="JOBENGINE_NAMESPACE",
-            help="Servers on one Docker daemon share the jobs of a namespace. Default: default.",
+            help="Servers on one Docker daemon share the jobs of a namespace (default: default); "
+            "on Kubernetes, where the jobs are (default: that of the context or the pod).",
         ),
     ] = None,
     docker_host: Annotated[
@@ -113,11 +125,49 @@ def serve(  # noqa: PLR0913  (each is an option of the command line)
             "Default: bridge.",
         ),
     ] = None,
+    kubeconfig: Annotated[
+        Path | None,
+        typer.Option(
+            envvar="JOBENGINE_KUBECONFIG",
+            help="The Kubernetes cluster. Default: KUBECONFIG, else ~/.kube/config, else the "
+            "cluster that the server's pod is in.",
+        ),
+    ] = None,
+    kube_context: Annotated[
+        str | None,
+        typer.Option(
+            envvar="JOBENGINE_KUBE_CONTEXT",
+            help="Context of the kubeconfig. Default: its current one.",
+        ),
+    ] = None,
+    service_account: Annotated[
+        str | None,
+        typer.Option(
+            envvar="JOBENGINE_SERVICE_ACCOUNT",
+            help="Service account of the pods of jobs; they don't get its token. "
+            "Default: the namespace's default one.",
+        ),
+    ] = None,
+    node_selector: Annotated[
+        list[str] | None,
+        typer.Option(
+            envvar="JOBENGINE_NODE_SELECTOR",
+            help="LABEL=VALUE of the nodes that may run jobs on Kubernetes; may be repeated.",
+        ),
+    ] = None,
+    gpu_resource: Annotated[
+        str | None,
+        typer.Option(
+            envvar="JOBENGINE_GPU_RESOURCE",
+            help="What the Kubernetes cluster calls a GPU. Default: nvidia.com/gpu.",
+        ),
+    ] = None,
     allow_host_path: Annotated[
         list[str] | None,
         typer.Option(
             envvar="JOBENGINE_ALLOW_HOST_PATH",
-            help="Let jobs on Docker mount what is below this path of the host; may be repeated.",
+            help="Let jobs on Docker or Kubernetes mount what is below this path of their host; "
+            "may be repeated.",
         ),
     ] = None,
     secrets_dir: Annotated[
@@ -132,7 +182,8 @@ def serve(  # noqa: PLR0913  (each is an option of the command line)
         typer.Option(
             "--allow-engine-options",
             envvar="JOBENGINE_ALLOW_ENGINE_OPTIONS",
-            help="Let jobs on Docker set anything of its API: who may, owns the daemon's machine.",
+            help="Let jobs on Docker or Kubernetes set anything of a container or pod: "
+            "who may, owns the machine.",
         ),
     ] = False,
     max_running: Annotated[
@@ -150,7 +201,7 @@ def serve(  # noqa: PLR0913  (each is an option of the command line)
             envvar="JOBENGINE_DEFAULT_START_TIMEOUT",
             min=0.001,
             help="Seconds that a job may wait to start, where it doesn't say. "
-            "Default: no limit on the local engine, 1800 on Docker.",
+            "Default: no limit on the local engine, 1800 on Docker and Kubernetes.",
         ),
     ] = None,
     log_limit_bytes: Annotated[
@@ -257,6 +308,17 @@ def serve(  # noqa: PLR0913  (each is an option of the command line)
             "secrets_dir": secrets_dir,
             "engine_options": allow_engine_options or None,
             **shared,
+        },
+        "kubernetes": {
+            "kubeconfig": kubeconfig,
+            "context": kube_context,
+            "namespace": namespace,
+            "service_account": service_account,
+            "node_selector": _selector(node_selector),
+            "gpu_resource": gpu_resource,
+            "host_paths": allow_host_path,
+            "engine_options": allow_engine_options or None,
+            "default_start_timeout": default_start_timeout,
         },
     }
     given = {key: value for key, value in settings.get(engine, {}).items() if value is not None}

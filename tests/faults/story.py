@@ -23,6 +23,7 @@ from tests.faults.truth import Run, Task
 PATIENT = RetryPolicy(retry_for_seconds=25, resume_for_seconds=25, heartbeat_seconds=1)
 _SETTLE_SECONDS = 30
 _GONE = "GONE"
+_ENDS = {_GONE, "SUCCEEDED", "FAILED", "CANCELLED", "LOST"}
 
 
 class Story:
@@ -77,8 +78,13 @@ class Story:
 
     async def settle(self) -> None:
         """Wait until every job has come to its end and its watcher knows."""
-        async with asyncio.timeout(self.settle_seconds):
-            await asyncio.gather(*self._drivers)
+        try:
+            async with asyncio.timeout(self.settle_seconds):
+                await asyncio.gather(*self._drivers)
+        except TimeoutError:
+            left = [t for t in self.tasks if not t.said or t.said[-1] not in _ENDS]
+            told = "\n".join(f"{t.name}: {t.said} {t.act} {t.runs()}" for t in left)
+            raise AssertionError(f"not settled after {self.settle_seconds} s:\n{told}") from None
 
     async def _drive(self, task: Task) -> None:
         job = await self.client.create_job(task.spec, name=task.name, request_id=task.request_id)
