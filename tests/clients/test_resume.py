@@ -112,6 +112,32 @@ def test_dead_connection_is_noticed_by_a_log_reader(
     assert proxy.connections == 2
 
 
+def test_a_call_goes_on_when_others_give_its_connection_up(
+    new_client: NewClient, fake_server: Server, proxy: Proxy, name: str
+) -> None:
+    """It has no heartbeats, and hangs on the first connection when the second one dies too."""
+    client = new_client(proxy.address, retry=QUICK)
+    other = new_client(fake_server.address)
+    other.create_job(endless(output="one\ntwo"), name=name)
+    with (
+        closing(client.logs(name, follow=True)) as chunks,
+        closing(client.watch_status(name)) as events,
+    ):
+        assert next(chunks).data == b"one\n"
+        until_running(events)
+        proxy.fall_silent()
+        other.create_job(endless(), name=f"{name}-2")
+        with closing(client.watch_status(f"{name}-2")) as more:
+            until_running(more)  # over a new connection, once the first was given up
+            proxy.fall_silent()
+            other.cancel_job(f"{name}-2")
+            *_, last = more
+        assert last.status.state == JobState.JOB_STATE_CANCELLED
+        other.cancel_job(name)
+        assert list(chunks) == []
+    other.delete_job(f"{name}-2")
+
+
 @pytest.mark.parametrize("stop", ["kill", "terminate"])
 def test_watch_of_a_job_that_the_restart_lost(
     new_client: NewClient, new_server: NewServer, name: str, stop: str

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import grpc
 from google.protobuf.duration_pb2 import Duration
 
-from jobengine.errors import ConnectionSilent
+from jobengine.errors import ConnectionSilent, Unavailable
 from jobengine.retry import RetryPolicy
 
 Metadata = tuple[tuple[str, str], ...]
@@ -70,6 +70,12 @@ def duration(seconds: float | None) -> Duration | None:
     message = Duration()
     message.FromMilliseconds(round(seconds * 1_000))
     return message
+
+
+def given_up() -> Unavailable:
+    """The error of a call whose connection was closed because others had fallen silent on it."""
+    message = "its connection was given up: nothing was heard on it by others"
+    return Unavailable(message, code=grpc.StatusCode.UNAVAILABLE)
 
 
 def silence(seconds: float | None) -> ConnectionSilent:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 import grpc
 import grpc.aio
 
-from jobengine._settings import Metadata, Settings, channel_options, silence
+from jobengine._settings import Metadata, Settings, channel_options, given_up, silence
 from jobengine.errors import ClientClosed
 from jobengine.v1 import job_engine_pb2_grpc
 from jobengine.v1.job_engine_pb2_grpc import JobEngineStub
@@ -109,7 +109,7 @@ async def ask(
     """Make a call with one answer.
 
     Raises:
-        ClientClosed: the client was closed.
+        Unavailable: its channel was closed.
         grpc.RpcError: the call failed.
     """
     try:
@@ -125,7 +125,7 @@ async def read(
 
     Raises:
         ConnectionSilent: no message came for `silence_seconds`.
-        ClientClosed: the client was closed.
+        Unavailable: its channel was closed.
         grpc.RpcError: the call failed.
     """
     try:
@@ -148,8 +148,11 @@ async def _read_one(
 
 
 def _why_cancelled() -> BaseException:
-    """Tell apart whether the caller's task was cancelled, or its call with the channel."""
+    """Tell apart whether the caller's task was cancelled, or its call with the channel.
+
+    That one was closed with the client, or given up by another call.
+    """
     task = asyncio.current_task()
     if task is None or task.cancelling():
         return asyncio.CancelledError()
-    return ClientClosed("the client was closed during the call")
+    return given_up()

@@ -74,7 +74,7 @@ class Calls:
                     timeout_seconds=max(deadline - time.monotonic(), 0.0),
                     metadata=self.settings.metadata,
                 )
-            except grpc.RpcError as error:
+            except (grpc.RpcError, Unavailable) as error:
                 failure = self._failure(error)
             if not isinstance(failure, Unavailable):
                 raise failure
@@ -108,12 +108,12 @@ class Calls:
                 failure: JobEngineError = Unavailable(
                     "the stream ended before its time", code=grpc.StatusCode.UNAVAILABLE
                 )
-            except grpc.RpcError as error:
-                failure = self._failure(error)
             except ConnectionSilent as error:
                 failure = error
                 # Its keepalive may never find out: it begins anew with each call.
                 self.transport.give_up(stub)
+            except (grpc.RpcError, Unavailable) as error:
+                failure = self._failure(error)
             if deadline is not None and time.monotonic() >= deadline:
                 raise DeadlineExceeded(str(failure), code=grpc.StatusCode.DEADLINE_EXCEEDED)
             if not is_interruption(failure):
@@ -131,10 +131,10 @@ class Calls:
         )
         return read(call, stream.silence_seconds)
 
-    def _failure(self, error: grpc.RpcError) -> JobEngineError:
+    def _failure(self, error: grpc.RpcError | Unavailable) -> JobEngineError:
         if self.transport.closed:
             return ClientClosed("the client was closed during the call")
-        return from_rpc_error(error)
+        return error if isinstance(error, Unavailable) else from_rpc_error(error)
 
     def _pause(self, failure: JobEngineError, backoff: Backoff, deadline: float | None) -> None:
         """Wait before the next attempt, or raise the failure where there is time for none."""

@@ -1,5 +1,6 @@
 """What only threads do in this way; `jobengine._async.transport` is its other half."""
 
+import contextlib
 import math
 import os
 import threading
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import grpc
 
-from jobengine._settings import Metadata, Settings, channel_options, silence
+from jobengine._settings import Metadata, Settings, channel_options, given_up, silence
 from jobengine.errors import ClientClosed
 from jobengine.v1.job_engine_pb2_grpc import JobEngineStub
 
@@ -132,9 +133,22 @@ def ask(
     """Make a call with one answer.
 
     Raises:
+        Unavailable: its channel was closed.
         grpc.RpcError: the call failed.
     """
-    return method(request, timeout=timeout_seconds, metadata=metadata)
+    with _telling_closed_channels():
+        return method(request, timeout=timeout_seconds, metadata=metadata)
+
+
+@contextlib.contextmanager
+def _telling_closed_channels() -> Generator[None]:
+    """A channel is closed with its client, or given up by another call."""
+    try:
+        yield
+    except grpc.RpcError as error:
+        if error.code() is grpc.StatusCode.CANCELLED and error.details() == "Channel closed!":
+            raise given_up() from None
+        raise
 
 
 def read(call: Any, silence_seconds: float | None) -> Generator[Any, None]:  # noqa: ANN401
@@ -142,11 +156,13 @@ def read(call: Any, silence_seconds: float | None) -> Generator[Any, None]:  # n
 
     Raises:
         ConnectionSilent: no message came for `silence_seconds`.
+        Unavailable: its channel was closed.
         grpc.RpcError: the call failed.
     """
     if silence_seconds is None:
         try:
-            yield from call
+            with _telling_closed_channels():
+                yield from call
         finally:
             call.cancel()
         return
@@ -155,7 +171,8 @@ def read(call: Any, silence_seconds: float | None) -> Generator[Any, None]:  # n
         while True:
             watchdog.wait_for_message()
             try:
-                message = next(call)
+                with _telling_closed_channels():
+                    message = next(call)
             except StopIteration:
                 return
             except grpc.RpcError:
