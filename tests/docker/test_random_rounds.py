@@ -67,6 +67,8 @@ class Round:
     async def play(self, jobs: int) -> DockerStory:
         """Run so many jobs while things break, check every one, and delete them all."""
         stranger = Stranger(self._place)
+        # They queue for places to start: on a busy machine a second each.
+        self._story.settle_seconds = self._story.call_seconds = 90 + jobs
         async with self._story as story:
             await story.begin()
             enough = asyncio.Event()

@@ -30,8 +30,8 @@ class Story:
     """A server on a directory of its own, its watchers, and the jobs that it was given."""
 
     patience = PATIENT
-    settle_seconds = _SETTLE_SECONDS
-    call_seconds = 30.0
+    settle_seconds: float = _SETTLE_SECONDS
+    call_seconds: float = 30.0
 
     def __init__(self, directory: Path, *options: str) -> None:
         self.directory = directory
