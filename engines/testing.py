@@ -97,6 +97,9 @@ class EngineConformance:
     tells_exit_codes: ClassVar[bool] = True
     """Whether the engine knows how instances ended; plain classes don't."""
 
+    tells_streams: ClassVar[bool] = True
+    """Whether the engine knows stdout from stderr. Else its logs say BOTH."""
+
     deadline_seconds: ClassVar[float] = 20.0
     """How long anything may take that should happen soon."""
 
@@ -411,6 +414,13 @@ class EngineConformance:
     ) -> None:
         job = await engine.create_job(name, workload.prints(["one", "zwei ü"], ["oh"]))
         await watched.end_of(job)
+        if not self.tells_streams:
+            both = await self._read(engine, name, LogQuery())
+            assert sorted(_text(both).splitlines()) == ["oh", "one", "zwei ü"]
+            assert {chunk.stream for chunk in both} == {LogStream.BOTH}
+            with pytest.raises(InvalidSpec):
+                await self._read(engine, name, LogQuery(stream=LogStream.STDOUT))
+            return
         out = await self._read(engine, name, LogQuery(stream=LogStream.STDOUT))
         assert _text(out) == "one\nzwei ü\n"
         err = await self._read(engine, name, LogQuery(stream=LogStream.STDERR))
@@ -442,7 +452,8 @@ class EngineConformance:
         chunks = await self._read(engine, name, LogQuery())
         for position, chunk in enumerate(chunks):
             rest = await self._read(engine, name, LogQuery(cursor=chunk.cursor))
-            for stream in (LogStream.STDOUT, LogStream.STDERR):
+            streams = (LogStream.STDOUT, LogStream.STDERR)
+            for stream in streams if self.tells_streams else (LogStream.BOTH,):
                 assert _text(rest, stream) == _text(chunks[position + 1 :], stream)
 
     @needs(Capability.LOGS)

@@ -7,10 +7,11 @@ from collections.abc import Generator
 import pytest
 
 from engines.config import known_engines
-from tests.docker import available
+from tests.cluster import available as cluster_available
+from tests.docker import available as docker_available
 
 pytest.register_assert_rewrite("engines.testing")
-pytest_plugins = ["tests.docker.fixtures"]
+pytest_plugins = ["tests.docker.fixtures", "tests.cluster.fixtures"]
 
 WITHOUT_NAME = {"plain": ""}
 """Engines under test that can't be chosen by name, and why they can't be used (never)."""
@@ -50,6 +51,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     for item in items:
         if (name := _engine(item)) is not None and problems[name]:
             item.add_marker(pytest.mark.skip(reason=f"engine {name}: {problems[name]}"))
+        if name == "kubernetes" and item.get_closest_marker("timeout") is None:
+            item.add_marker(pytest.mark.timeout(180))  # one of them starts the cluster
 
 
 @pytest.hookimpl(wrapper=True)
@@ -113,5 +116,8 @@ def _required() -> set[str]:
 def _problems() -> dict[str, str]:
     """By engine: why it can't be tested here, or nothing."""
     return (
-        {each.name: each.problem for each in known_engines()} | WITHOUT_NAME | available.problems()
+        {each.name: each.problem for each in known_engines()}
+        | WITHOUT_NAME
+        | docker_available.problems()
+        | cluster_available.problems()
     )

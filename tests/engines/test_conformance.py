@@ -17,6 +17,8 @@ from engines.workload import Workload, watching
 from jobengine.v1.job_pb2 import JobSpec
 from server.app import Server
 from server.config import Config
+from tests.cluster.fixtures import Reachable as HasKubeconfig
+from tests.cluster.images import IMAGE
 from tests.docker.fixtures import Reachable
 from tests.engines import plain_class
 from tests.remote import RemoteEngine
@@ -250,4 +252,54 @@ class TestPodman(Podman, Direct):
 
 @pytest.mark.engine("podman")
 class TestPodmanOverGrpc(Podman, OverGrpc):
+    pass
+
+
+class KubernetesWorkload(ShellWorkload):
+    """Shell jobs in the tests' image, which see the test's directory."""
+
+    def __init__(self, directory: Path) -> None:
+        super().__init__(directory, image=IMAGE)
+
+    async def never_starts(self, engine: Engine) -> JobSpec:
+        """Nothing listens where its image is said to be."""
+        spec = self.succeeds()
+        spec.image = "127.0.0.1:1/never:1"
+        return spec
+
+    def _shell(self, script: str) -> JobSpec:
+        spec = super()._shell(script)
+        spec.mounts.add(target=str(self._directory), host_path=str(self._directory))
+        return spec
+
+
+class Kubernetes:
+    tells_streams = False
+    deadline_seconds = 120.0
+    """Before each retry Kubernetes waits: 10 s, 20 s, and so on."""
+
+    @pytest.fixture
+    def served(self, cluster: HasKubeconfig, kubernetes_namespace: str, tmp_path: Path) -> Engine:
+        return JobManager(
+            "kubernetes",
+            kubeconfig=cluster.kubeconfig,
+            namespace=kubernetes_namespace,
+            host_paths=(str(tmp_path),),
+            grace_seconds=2.0,
+        )
+
+    @pytest.fixture
+    def workload(self, tmp_path: Path) -> Workload:
+        return KubernetesWorkload(tmp_path)
+
+
+@pytest.mark.engine("kubernetes")
+@pytest.mark.timeout(180)
+class TestKubernetes(Kubernetes, Direct):
+    pass
+
+
+@pytest.mark.engine("kubernetes")
+@pytest.mark.timeout(180)
+class TestKubernetesOverGrpc(Kubernetes, OverGrpc):
     pass

@@ -1,0 +1,1 @@
+"""The Kubernetes engine: runs jobs as batch/v1 Jobs of one namespace."""

@@ -1,0 +1,258 @@
+"""The way to an API server: the one place that uses Kubernetes' SDK.
+
+Of `kubernetes.aio` only what knows kubeconfigs and credentials, and makes requests, is used;
+objects stay the JSON that they are. Its own Watch and informer reconnect without delay, have no
+read timeout, and stop only when something arrives (kubernetes-client/python#1148, #1402).
+"""
+
+import asyncio
+import contextlib
+import json
+import os
+from collections.abc import AsyncGenerator, Generator, Mapping
+from pathlib import Path
+from typing import Any, Final, cast
+from urllib.parse import urlencode
+
+import aiohttp
+from kubernetes.aio.client import ApiClient, Configuration
+from kubernetes.aio.config import (
+    KUBE_CONFIG_DEFAULT_LOCATION,
+    ConfigException,
+    load_incluster_config,
+    load_kube_config,
+)
+
+from engines.errors import EngineFailed, EngineTimeout, EngineUnavailable
+
+Json = Mapping[str, Any]
+
+CALL_SECONDS: Final = 20.0
+"""How long the API server may take for a call, where nothing else is said."""
+
+CONNECT_SECONDS: Final = 5.0
+"""How long a connection to it may take to open."""
+
+GOODBYE_SECONDS: Final = 0.1
+
+MAX_CONNECTIONS: Final = 256
+"""Two watches, the calls, and a log read each."""
+
+MERGE_PATCH: Final = "application/merge-patch+json"
+
+_NAMESPACE_FILE: Final = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
+_UNAUTHORIZED: Final = 401
+_RETRY_LATER: Final = frozenset({408, 429, 500, 502, 503, 504})
+
+
+class Refused(EngineFailed):
+    """The API server's answer was an error.
+
+    `status` is its HTTP code, `reason` Kubernetes' word for it, `words` its message, and `causes`
+    what it says of single fields.
+    """
+
+    def __init__(self, status: int, answer: Json) -> None:
+        self.status = status
+        self.reason = str(answer.get("reason") or "")
+        self.words = str(answer.get("message") or f"HTTP status {status}")
+        details: Json = answer.get("details") or {}
+        self.causes: list[Json] = list(details.get("causes") or ())
+        super().__init__(f"Kubernetes: {self.words}")
+
+
+class Cluster:
+    """An API server, whether or not it can be reached at the moment, and a namespace of it.
+
+    It is found by `kubeconfig` (default: as kubectl does, by KUBECONFIG or in the home directory;
+    within a pod by its service account) and `context`. `namespace` is empty for that of the
+    context or the pod. Calls raise EngineUnavailable, EngineTimeout, or Refused.
+    """
+
+    def __init__(
+        self, kubeconfig: Path | None = None, context: str = "", namespace: str = ""
+    ) -> None:
+        self._kubeconfig = kubeconfig
+        self._context = context
+        self._wanted_namespace = namespace
+        self._client: ApiClient | None = None
+        self._generation = 0
+        self._connecting = asyncio.Lock()
+        self.namespace = namespace
+        self.address = "an API server that isn't configured yet"
+
+    async def close(self) -> None:
+        """Let go of its connections."""
+        if (client := self._client) is not None:
+            self._client = None
+            await client.close()
+            # What was cut short says goodbye by TLS, of which nobody tells the end (aiohttp's
+            # "graceful shutdown").
+            await asyncio.sleep(GOODBYE_SECONDS)
+
+    async def connect(self) -> None:
+        """Read the configuration anew, and drop what is open.
+
+        Raises:
+            EngineUnavailable: there is none, or none that can be used.
+        """
+        async with self._connecting:
+            await self._connect()
+
+    async def _connect(self) -> None:
+        await self.close()
+        configuration = Configuration()
+        configuration.connection_pool_maxsize = MAX_CONNECTIONS
+        try:
+            usual = await self._configure(configuration)
+            self.namespace = self._wanted_namespace or usual
+            self._client = ApiClient(configuration)
+        except (ConfigException, OSError, ValueError, KeyError, TypeError) as error:
+            where = f"the kubeconfig {self._kubeconfig}" if self._kubeconfig else "the kubeconfig"
+            raise EngineUnavailable(
+                f"{where} can't be used: {error}; name one with --kubeconfig or KUBECONFIG"
+            ) from error
+        self.address = str(configuration.host)
+        self._generation += 1
+
+    async def _configure(self, configuration: Configuration) -> str:
+        """Fill the configuration in; return the namespace that goes with it."""
+        kubeconfig = self._kubeconfig
+        default = Path(KUBE_CONFIG_DEFAULT_LOCATION).expanduser()
+        if kubeconfig is None and not os.environ.get("KUBECONFIG") and not default.exists():
+            load_incluster_config(configuration)
+            return _NAMESPACE_FILE.read_text().strip()
+        path = str(kubeconfig or os.environ.get("KUBECONFIG") or default)
+        loader = await load_kube_config(
+            path, self._context or None, configuration, persist_config=False
+        )
+        found: Json = loader.current_context.get("context") or {}
+        return str(found.get("namespace") or "default")
+
+    async def call(
+        self,
+        method: str,
+        path: str,
+        *,
+        query: Mapping[str, str] | None = None,
+        body: Json | None = None,
+        content_type: str = "application/json",
+        seconds: float = CALL_SECONDS,
+    ) -> Json:
+        """Make a request; return what is answered."""
+        timeout = aiohttp.ClientTimeout(total=seconds, sock_connect=CONNECT_SECONDS)
+        with self._translated():
+            response = await self._request(method, path, query, body, content_type, timeout)
+            async with response:
+                return cast("Json", json.loads(await response.read()))
+
+    async def chunks(
+        self, path: str, *, query: Mapping[str, str], silence: float
+    ) -> AsyncGenerator[bytes]:
+        """Yield an answer as it comes; its end says nothing by itself.
+
+        `silence` is how long nothing may come, in seconds, before that is an EngineTimeout.
+        """
+        timeout = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_SECONDS, sock_read=silence)
+        with self._translated():
+            response = await self._request("GET", path, query, None, "application/json", timeout)
+            async with response:
+                async for chunk in response.content.iter_any():
+                    yield chunk
+
+    async def lines(
+        self, path: str, *, query: Mapping[str, str], silence: float
+    ) -> AsyncGenerator[bytes]:
+        """The same by lines, without their ends; a last one without an end is yielded too."""
+        parts: list[bytes] = []
+        async with contextlib.aclosing(self.chunks(path, query=query, silence=silence)) as chunks:
+            async for chunk in chunks:
+                first, *others = chunk.split(b"\n")
+                parts.append(first)
+                for line in others:
+                    yield b"".join(parts)
+                    parts = [line]
+        if last := b"".join(parts):
+            yield last
+
+    async def _request(
+        self,
+        method: str,
+        path: str,
+        query: Mapping[str, str] | None,
+        body: Json | None,
+        content_type: str,
+        timeout: aiohttp.ClientTimeout,
+    ) -> aiohttp.ClientResponse:
+        """The answer, its head read; credentials that are refused are read anew, once."""
+        for again in (False, True):
+            generation = self._generation
+            response = await self._send(method, path, query, body, content_type, timeout)
+            if response.status < 400:
+                return response
+            async with response:
+                answer = _as_json(await response.read())
+            if response.status == _UNAUTHORIZED and not again:
+                # A refused request did nothing, so that it may be repeated (kcp#741).
+                async with self._connecting:
+                    if generation == self._generation:
+                        await self._connect()
+                continue
+            raise self._refusal(response.status, answer)
+        raise AssertionError("unreachable")
+
+    async def _send(
+        self,
+        method: str,
+        path: str,
+        query: Mapping[str, str] | None,
+        body: Json | None,
+        content_type: str,
+        timeout: aiohttp.ClientTimeout,
+    ) -> aiohttp.ClientResponse:
+        client = self._client
+        if client is None:
+            raise EngineUnavailable("Kubernetes: not connected")
+        headers = {"Accept": "application/json", "Content-Type": content_type}
+        await client.update_params_for_auth(headers, [], ["BearerToken"], path, method, body)
+        url = f"{client.configuration.host}{path}"
+        if query:
+            url += f"?{urlencode(query)}"
+        answered = await client.rest_client.request(
+            method, url, headers=headers, body=body, _request_timeout=timeout
+        )
+        return answered.response
+
+    def _refusal(self, status: int, answer: Json) -> EngineFailed | EngineUnavailable:
+        refused = Refused(status, answer)
+        if status == _UNAUTHORIZED:
+            return EngineUnavailable(
+                f"Kubernetes at {self.address} doesn't accept the server's credentials (401): "
+                "renew them in the kubeconfig, or the service account's token"
+            )
+        if status in _RETRY_LATER:
+            return EngineUnavailable(f"Kubernetes at {self.address}: {refused.words}")
+        return refused
+
+    @contextlib.contextmanager
+    def _translated(self) -> Generator[None]:
+        """Turn the transport's errors into those of the contract."""
+        try:
+            yield
+        except TimeoutError as error:
+            raise EngineTimeout(f"Kubernetes at {self.address} didn't answer in time") from error
+        except (aiohttp.ClientError, OSError, ValueError) as error:
+            words = str(error) or type(error).__name__
+            hint = "see to certificate-authority in the kubeconfig" if "certif" in words else ""
+            hint = hint or "is the API server up, and the kubeconfig's server the right one?"
+            raise EngineUnavailable(
+                f"can't reach Kubernetes at {self.address}: {words}; {hint}"
+            ) from error
+
+
+def _as_json(data: bytes) -> Json:
+    try:
+        found = json.loads(data)
+    except ValueError:
+        return {"message": data.decode(errors="replace").strip()}
+    return cast("Json", found) if isinstance(found, dict) else {"message": str(found)}
