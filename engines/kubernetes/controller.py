@@ -28,6 +28,7 @@ from engines.kubernetes.tracked import (
     Tracked,
     has_ended,
     is_newer,
+    is_newer_version,
     owner_of,
     trim_job,
     trim_pod,
@@ -67,6 +68,7 @@ class Controller:
         self.in_sync = asyncio.Event()
         self._api = api
         self._early_pods: dict[str, dict[str, Json]] = {}
+        self._versions: dict[str, str] = {}  # by uid, of every Job
         self._listed: set[str] = set()
         self._timers = Timers(self._due)
         self._tasks: set[asyncio.Task[None]] = set()
@@ -88,10 +90,12 @@ class Controller:
     def take_job(self, event: Event) -> None:
         """Take in what is told of Jobs."""
         match event:
-            case Listed(objects=found):
+            case Listed(objects=found, version=version):
                 there = {str(job["metadata"]["uid"]) for job in found}
                 for job in [job for job in self.jobs.values() if job.uid not in there]:
-                    self._forget(job.uid, job.name)
+                    # One that was made while the list was on its way isn't in it.
+                    if is_newer_version(version, self._versions[job.uid]):
+                        self._forget(job.uid, job.name)
                 for each in found:
                     self.put(each)
                 self._note_listed("jobs")
@@ -142,6 +146,7 @@ class Controller:
         if intent is None:
             return
         known = self.jobs.get(intent.name)
+        self._versions[intent.uid] = str(job["metadata"]["resourceVersion"])
         if known is not None and known.uid != intent.uid:
             self._forget(known.uid, known.name)
         elif known is not None and known.status.state.terminal and intent.uid not in self.active:
@@ -158,6 +163,7 @@ class Controller:
     def _forget(self, uid: str, name: str) -> None:
         """A job is gone."""
         self._early_pods.pop(uid, None)
+        self._versions.pop(uid, None)
         if (tracked := self.active.pop(uid, None)) is not None:
             tracked.tell()
         job = self.jobs.get(name)

@@ -6,8 +6,8 @@ How Kubernetes keeps output, and how it tells it (k8s.io/cri-client/pkg/logs/log
   a line above 16 KiB is several. Streams are told apart only where PodLogsQuerySplitStreams is on
   (KEP-3288, off by default).
 - Where times are asked for, an entry's time stands before it if the entry before it ended a line:
-  long lines come whole (k8s#77603, mended in 1.26), and so does what the streams wrote into one
-  another's lines. So a line's time is that of its first entry, and the bytes are those written.
+  long lines come whole (k8s#77603, mended by #113481), and so does what the streams wrote into one
+  another's lines. So a line's time is that of its first entry, and the bytes are those kept.
 - `sinceTime` is in whole seconds, and leaves out older entries wherever they stand. The rest of a
   line whose first entry was left out has no time before it.
 - Once its file was rotated (at 10 MiB, by default), a log is what was written since. That may
@@ -61,8 +61,8 @@ TOGETHER_SECONDS: Final = 0.1
 
 SILENCE_SECONDS: Final = 5.0
 """After so long without output a stream that is followed is opened anew. It may be dead: a kubelet
-that was about to follow when the log was rotated waits at the old file's end for ever (k8s 1.34).
-The next rotation comes 10 s later at the earliest, and would cost what was written meanwhile."""
+that was about to follow when the log was rotated stays at the old file's end until the next
+rotation, and a whole file is left out then (k8s 1.34). That is 10 s later at the earliest."""
 
 MAX_SILENCE_SECONDS: Final = 30.0
 """The same where nothing came of the last stream either; each time it is twice as long."""
@@ -503,16 +503,12 @@ class Parser:
             return None
         if self._mark is None:
             head = self._head + text
-            if (match := _PREFIX.match(head)) is None:
-                if whole:
-                    self._head = b""
-                elif len(head) < _PREFIX_BYTES:
-                    self._head = head
-                else:
-                    self._head, self._words = b"", head
+            match = _PREFIX.match(head)
+            if match is None or (time := _nanoseconds(*match.groups())) is None:
+                self._keep(head, whole=whole)
                 return None
             self._head = b""
-            self._mark = self._begin(match)
+            self._mark = self._begin(time)
             text = head[match.end() :]
         if not text:
             return None
@@ -520,10 +516,16 @@ class Parser:
         self._mark = None if whole else mark
         return Piece(mark.time, text, mark)
 
-    def _begin(self, match: re.Match[bytes]) -> Mark:
+    def _keep(self, head: bytes, *, whole: bool) -> None:
+        """Note what isn't a time, or none yet."""
+        self._head = b""
+        if not whole and len(head) < _PREFIX_BYTES:
+            self._head = head
+        elif not whole:
+            self._words = head
+
+    def _begin(self, time: int) -> Mark:
         """The place at the beginning of a line with that time."""
-        seconds, fraction, zone = match.groups()
-        time = _seconds(seconds + zone) * _NANO + int((fraction or b"").ljust(9, b"0"))
         line = self._lines[time] = self._lines.get(time, 0) + 1
         if len(self._lines) > _MAX_TIMES:
             del self._lines[next(iter(self._lines))]
@@ -587,9 +589,18 @@ def _joined(pieces: Sequence[Piece]) -> Piece:
     return Piece(pieces[0].time, data, pieces[-1].mark)
 
 
+def _nanoseconds(seconds: bytes, fraction: bytes | None, zone: bytes) -> int | None:
+    """Nanoseconds since the epoch, None where it only looks like a time."""
+    whole = _seconds(seconds + zone)
+    return None if whole is None else whole * _NANO + int((fraction or b"").ljust(9, b"0"))
+
+
 @lru_cache(16)
-def _seconds(stamp: bytes) -> int:
-    return int(datetime.fromisoformat(stamp.decode()).timestamp())
+def _seconds(stamp: bytes) -> int | None:
+    try:
+        return int(datetime.fromisoformat(stamp.decode()).timestamp())
+    except ValueError:
+        return None
 
 
 def _count_lines(pieces: Sequence[Piece]) -> int:

@@ -45,9 +45,10 @@ _log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Listed:
-    """These objects are there, and no others."""
+    """These objects are there, and no others, as of that version."""
 
     objects: Sequence[Json]
+    version: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +93,7 @@ class Reflector:
         while True:
             try:
                 if not self._version:
-                    yield Listed(await self._list())
+                    yield Listed(await self._list(), self._version)
                 async with contextlib.aclosing(self._watch()) as events:
                     async for event in events:
                         failures = 0

@@ -132,10 +132,15 @@ def is_newer(one: Json, other: Json) -> bool:
     What was read and what is watched come by different ways. Versions are numbers on every API
     server there is, and comparable by KEP-5504; one that isn't is taken for newer.
     """
-    versions = [str(each["metadata"]["resourceVersion"]) for each in (one, other)]
-    if not all(version.isdecimal() for version in versions):
+    version, another = (str(each["metadata"]["resourceVersion"]) for each in (one, other))
+    return is_newer_version(version, another)
+
+
+def is_newer_version(version: str, other: str) -> bool:
+    """The same of versions alone."""
+    if not (version.isdecimal() and other.isdecimal()):
         return True
-    return int(versions[0]) >= int(versions[1])
+    return int(version) >= int(other)
 
 
 def _only(found: Mapping[str, Any], keys: tuple[str, ...]) -> dict[str, Any]:

@@ -14,11 +14,12 @@ Answer = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 class ScriptedServer:
-    """Answers each request with the next of `answers`, and notes what was asked."""
+    """Answers each request with the next of `answers`, and notes what was asked, body and all."""
 
     def __init__(self, *answers: Answer) -> None:
         self.answers = list(answers)
         self.asked: list[web.Request] = []
+        self.bodies: list[Any] = []
         self.token = ""
         self._port = 0
         self._runner = web.ServerRunner(web.Server(self._answer), shutdown_timeout=0.1)
@@ -57,6 +58,8 @@ class ScriptedServer:
 
     async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
         assert isinstance(request, web.BaseRequest)
+        body = await request.read()
+        self.bodies.append(json.loads(body) if body else None)
         self.asked.append(request)  # type: ignore[arg-type]
         if self.token and request.headers.get("Authorization") != f"Bearer {self.token}":
             return web.json_response({"message": "Unauthorized", "code": 401}, status=401)

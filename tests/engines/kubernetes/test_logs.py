@@ -247,6 +247,7 @@ def test_the_rest_of_a_line_that_began_before() -> None:
         b"unable to retrieve container logs for containerd://0123",
         b"failed to create fsnotify watcher: too many open files",
         b"short",
+        b"2026-13-01T00:00:00.000000000Z is no time",
         b"x" * 10_000,
     ],
 )
@@ -768,8 +769,9 @@ async def test_what_jobs_write(serving: Serving) -> None:
 @pytest.mark.engine("kubernetes")
 async def test_long_lines(serving: Serving) -> None:
     """Also of bytes that are no text, and read on from the midst of them."""
-    script = "head -c 150000 /dev/urandom | tr '\\r' x >/tmp/x; head -c 100000 /dev/zero | tr '\\0' y >>/tmp/x; "
-    await serving.runs(f"{script} cat /tmp/x; echo; md5sum </tmp/x")
+    binary = "head -c 150000 /dev/urandom | tr '\\r' x"
+    script = f"({binary}; head -c 100000 /dev/zero | tr '\\0' y) >/tmp/x"
+    await serving.runs(f"{script}; cat /tmp/x; echo; md5sum </tmp/x")
     chunks = await serving.chunks()
     whole = joined(chunks)
     assert hashlib.md5(whole[:250_000]).hexdigest().encode() == whole[250_001:].split()[0]
@@ -846,5 +848,6 @@ async def test_a_follower_over_rotations(serving: Serving) -> None:
         async for chunk in serving.engine.read_logs("job", LogQuery(follow=True)):
             found += chunk.data
     assert [int(line.split()[0]) for line in found.splitlines()] == list(range(120_000))
-    assert b"119999 x" in (left := await serving.output())
+    left = await serving.output()
+    assert found.endswith(left)
     assert len(left) < len(found) / 2
