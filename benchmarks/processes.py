@@ -9,12 +9,15 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import grpc
 import psutil
 from grpc_health.v1 import health_pb2_grpc
 from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
+
+if TYPE_CHECKING:  # it needs the tests' cluster
+    from benchmarks.kubernetes_cluster import Place
 
 ROOT = Path(__file__).resolve().parents[1]
 JOBENGINE = Path(sys.executable).with_name("jobengine")
@@ -131,6 +134,14 @@ def serving_docker(directory: Path, host: str, namespace: str) -> Iterator[Serve
     """`jobengine serve` on the Docker engine; the directory is for its log."""
     daemon = (f"--docker-host={host}", f"--namespace={namespace}")
     with _jobengine(directory, "--engine=docker", *daemon) as server:
+        yield server
+
+
+@contextlib.contextmanager
+def serving_kubernetes(directory: Path, place: "Place") -> Iterator[Server]:
+    """`jobengine serve` on the Kubernetes engine; the directory is for its log."""
+    cluster = (f"--kubeconfig={place.kubeconfig}", f"--namespace={place.namespace}")
+    with _jobengine(directory, "--engine=kubernetes", *cluster) as server:
         yield server
 
 

@@ -25,6 +25,10 @@ class Scale:
     docker_jobs: int
     docker_finished: int
     docker_idle_seconds: float
+    kubernetes_rounds: int
+    kubernetes_creates: int
+    kubernetes_jobs: int
+    kubernetes_seconds: float
 
 
 NORMAL = Scale(
@@ -42,6 +46,10 @@ NORMAL = Scale(
     docker_jobs=20,
     docker_finished=1_000,
     docker_idle_seconds=12.0,
+    kubernetes_rounds=5,
+    kubernetes_creates=20,
+    kubernetes_jobs=6,
+    kubernetes_seconds=3.0,
 )
 
 QUICK = Scale(
@@ -59,6 +67,10 @@ QUICK = Scale(
     docker_jobs=5,
     docker_finished=300,
     docker_idle_seconds=3.0,
+    kubernetes_rounds=2,
+    kubernetes_creates=10,
+    kubernetes_jobs=2,
+    kubernetes_seconds=1.0,
 )
 
 FULL_WATCHERS = 10_000

@@ -13,6 +13,7 @@ from benchmarks.rows import (
     endings,
     finished,
     jobs,
+    kubernetes,
     read_status,
     start,
     watchers,
@@ -33,4 +34,7 @@ ROWS: Mapping[str, Measuring] = {
     "docker-endings": docker_endings.measure,
     "docker-upstream": docker_upstream.measure,
     "docker-finished": docker_finished.measure,
+    "kubernetes-create-job": kubernetes.measure_creates,
+    "kubernetes-endings": kubernetes.measure_endings,
+    "kubernetes-read-status": kubernetes.measure_reads,
 }

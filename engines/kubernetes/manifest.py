@@ -37,7 +37,7 @@ MAX_INSTANCES: Final = 100_000
 
 MIN_MEMORY_BYTES: Final = 4 * 1024 * 1024
 """With less, no pod gets as far as its command, and the job waits for ever: seen with containerd
-and runc on 1.34, where 2 MiB never did, 3 MiB sometimes and 4 MiB always."""
+and runc on 1.34, where 2 MiB and less never started, 3 MiB failed, and 4 MiB ran."""
 
 MAX_HOSTNAME: Final = 63
 """Pods of an Indexed Job have the hostname `JOB-INDEX`, and that has to be a DNS label."""

@@ -16,6 +16,8 @@ from benchmarks.scale import Scale
 from engines.docker.record import NAMESPACE
 from engines.local.store import Store
 from jobengine import Client, JobSpec, JobState
+from tests.cluster.available import GIVEN_KUBECONFIG
+from tests.cluster.fixtures import Reachable as HasKubeconfig
 from tests.docker.available import GIVEN_HOST
 from tests.docker.fixtures import Reachable
 
@@ -34,10 +36,15 @@ TINY = Scale(
     docker_jobs=2,
     docker_finished=110,
     docker_idle_seconds=0.1,
+    kubernetes_rounds=1,
+    kubernetes_creates=2,
+    kubernetes_jobs=1,
+    kubernetes_seconds=0.2,
 )
 
-LOCAL = [name for name in ROWS if not name.startswith("docker-")]
 DOCKER = [name for name in ROWS if name.startswith("docker-")]
+KUBERNETES = [name for name in ROWS if name.startswith("kubernetes-")]
+LOCAL = [name for name in ROWS if name not in {*DOCKER, *KUBERNETES}]
 
 
 @pytest.mark.engine("local")
@@ -58,6 +65,15 @@ def test_row_of_docker(
     with closing(connect(dockerd.host)) as client:
         left = client.volumes(filters={"label": NAMESPACE})["Volumes"] or ()
     assert not [volume["Name"] for volume in left if volume["Name"].startswith("jobengine.bench-")]
+
+
+@pytest.mark.engine("kubernetes")
+@pytest.mark.parametrize("name", KUBERNETES)
+def test_row_of_kubernetes(
+    name: str, cluster: HasKubeconfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(GIVEN_KUBECONFIG, str(cluster.kubeconfig))
+    _check(ROWS[name](tmp_path, TINY))
 
 
 def _check(figures: Sequence[Figure]) -> None:

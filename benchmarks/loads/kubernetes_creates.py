@@ -1,0 +1,59 @@
+"""Creates jobs, in turns with bare Jobs of the same body that the official client creates."""
+
+import math
+import time
+from typing import Any
+from uuid import uuid4
+
+import uvloop
+
+from benchmarks.kubernetes_cluster import official_client
+from benchmarks.loads import answer, arguments
+from engines.kubernetes.manifest import make_job
+from engines.kubernetes.settings import Settings
+from engines.lifecycle.intent import make_intent
+from jobengine import AsyncClient, JobSpec
+from tests.cluster.images import IMAGE
+
+TURN = 5
+SPEC = JobSpec(command=["sleep", "600"], image=IMAGE)
+
+
+async def create(client: AsyncClient) -> float:
+    """The seconds until CreateJob has answered."""
+    began = time.perf_counter()
+    job = await client.create_job(SPEC)
+    seconds = time.perf_counter() - began
+    await client.delete_job(job.name, grace_seconds=0)
+    return seconds
+
+
+def create_bare(sdk: Any, namespace: str) -> float:
+    """The seconds that the official client takes for a Job with the same body."""
+    intent = make_intent(f"bare-{uuid4().hex[:12]}", SPEC, "", 1800.0, now=time.time())
+    body = make_job(intent, SPEC, Settings())
+    # Else the server under test would take it for one of its own.
+    body["metadata"]["labels"] = {"bare": "yes"}
+    began = time.perf_counter()
+    sdk.create_namespaced_job(namespace, body)
+    seconds = time.perf_counter() - began
+    sdk.delete_namespaced_job(intent.name, namespace, propagation_policy="Background")
+    return seconds
+
+
+async def main(*, address: str, kubeconfig: str, namespace: str, count: int) -> None:
+    """Create so many of each."""
+    ours: list[float] = []
+    theirs: list[float] = []
+    sdk = official_client(kubeconfig)
+    async with AsyncClient(address) as client:
+        await create(client)
+        create_bare(sdk, namespace)
+        for _ in range(math.ceil(count / TURN)):
+            ours += [await create(client) for _ in range(TURN)]
+            theirs += [create_bare(sdk, namespace) for _ in range(TURN)]
+    answer(ours=ours, theirs=theirs)
+
+
+if __name__ == "__main__":
+    uvloop.run(main(**arguments()))
