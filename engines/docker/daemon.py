@@ -40,6 +40,8 @@ MAX_STREAMS: Final = 256
 """How many log reads, pulls and event streams are open at once."""
 
 _LOCAL: Final = "unix:///var/run/docker.sock"
+_UNUSED: Final = "1.24"
+"""A version of the API for a client whose requests name none."""
 
 
 class NotSent(EngineUnavailable):
@@ -65,7 +67,7 @@ class Daemon:
     def __init__(self, environment: Mapping[str, str]) -> None:
         self._environment = dict(environment)
         self.address = environment.get("DOCKER_HOST") or _LOCAL
-        self._version = "auto"
+        self._version = _UNUSED
         self._generation = 0
         self._workers = Workers(MAX_CALLS, _Clients)
         self._pinger = Workers(1, _Clients)
@@ -81,16 +83,17 @@ class Daemon:
         """Find out what is there, and which version of the API to speak."""
 
         def ask() -> tuple[str, About]:
-            with (
-                self.translated(),
-                contextlib.closing(self._client(CALL_SECONDS, "auto")) as client,
-            ):
-                version = cast("Mapping[str, Any]", client.version(api_version=False))
-                began = time.time()
-                info = cast("Mapping[str, Any]", client.info())
-                taken = (time.time() - began) / 2
+            with self.translated():
+                # The SDK's own negotiation is over before `trust_env` can be set.
+                with contextlib.closing(self._client(CALL_SECONDS, _UNUSED)) as client:
+                    version = cast("Mapping[str, Any]", client.version(api_version=False))
+                spoken = str(version["ApiVersion"])
+                with contextlib.closing(self._client(CALL_SECONDS, spoken)) as client:
+                    began = time.time()
+                    info = cast("Mapping[str, Any]", client.info())
+                    taken = (time.time() - began) / 2
                 clock = read_time(str(info["SystemTime"])) - began - taken
-                return client.api_version, read_about(version, info, clock)
+                return spoken, read_about(version, info, clock)
 
         self._version, about = await self._workers.run(lambda _: ask())
         # Clients are made anew: what they hold open may be dead without showing it.
@@ -161,12 +164,14 @@ class Daemon:
         with self.translated():
             yield from items
 
-    def _client(self, timeout: float | None, version: str | None = None) -> APIClient:
+    def _client(self, timeout: float | None, version: str = "") -> APIClient:
         arguments = cast("dict[str, Any]", kwargs_from_env(self._environment))
         arguments.setdefault("base_url", _LOCAL)
         client = APIClient(version=version or self._version, timeout=timeout, **arguments)  # type: ignore[arg-type]
-        # To look for proxies in the environment takes a third of each request's processor time.
-        client.trust_env = not self.address.startswith("unix:")
+        # A proxy of the environment isn't meant for the daemon, to look for one takes a third of
+        # each request's processor time, and REQUESTS_CA_BUNDLE would replace the daemon's own
+        # authority (psf/requests#3829).
+        client.trust_env = False
         return client
 
     @contextlib.contextmanager
@@ -175,6 +180,8 @@ class Daemon:
         try:
             yield
         except APIError as error:
+            if "HTTP request to an HTTPS server" in str(error.explanation):
+                raise self._unreachable(error) from error
             status = error.status_code or 500
             raise Refused(status, str(error.explanation or error)) from error
         except requests.exceptions.Timeout as error:
@@ -201,6 +208,8 @@ class Daemon:
                 f"{problem}: no daemon is there; start it, "
                 "or name another with --docker-host or DOCKER_HOST"
             )
+        if "HTTP request to an HTTPS server" in words:
+            return EngineUnavailable(f"{problem}: it speaks TLS; name --docker-cert-path")
         if "CERTIFICATE" in words or "SSL" in words or "TLS" in words:
             return EngineUnavailable(
                 f"{problem}: {words}; see to the certificates of --docker-cert-path"
