@@ -1,6 +1,8 @@
 """Many finished jobs beside few: memory, reads, lists, and the start."""
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from benchmarks.figures import Figure, Measure, Reference, at_most, ratio_at_least
 from benchmarks.finished_jobs import make_finished_jobs
@@ -24,15 +26,33 @@ def measure(directory: Path, scale: Scale) -> list[Figure]:
         subjects = [subject(few, FEW), subject(many, count)]
         run_load("calls", directory, servers=subjects)  # each name once
         after_reads = _bytes_per_job(few, many, count)
-        turns = {"turns": scale.turns, "seconds": scale.turn_seconds, "servers": subjects}
-        reads = run_load("calls", directory, **turns)["servers"]
-        one = {"connections": 1, "outstanding": 1}
-        lists = run_load("calls", directory, method="ListJobs", **turns, **one)["servers"]
+        row, reference = f"{count:,} finished jobs", f"{FEW} jobs"
+        asked = ask(row, directory, scale, subjects)
         starts = (few.start_seconds, many.start_seconds)
-    row, reference = f"{count:,} finished jobs", f"{FEW} jobs"
     return [
         Figure(row, "memory per job", "B", fresh, target=at_most(2_000)),
         Figure(row, "memory per job, each read once", "B", after_reads, target=at_most(2_000)),
+        *asked,
+        Figure(
+            row,
+            "start to serving",
+            "s",
+            Measure.median([starts[1]]),
+            Reference(reference, Measure.median([starts[0]])),
+        ),
+    ]
+
+
+def ask(
+    row: str, directory: Path, scale: Scale, subjects: Sequence[Mapping[str, Any]]
+) -> list[Figure]:
+    """Reads and lists of two servers in turns, of which the second has many jobs."""
+    reference = f"{FEW} jobs"
+    turns = {"turns": scale.turns, "seconds": scale.turn_seconds, "servers": subjects}
+    reads = run_load("calls", directory, **turns)["servers"]
+    one = {"connections": 1, "outstanding": 1}
+    lists = run_load("calls", directory, method="ListJobs", **turns, **one)["servers"]
+    return [
         Figure(
             row,
             "ReadStatus per second, all names",
@@ -48,13 +68,6 @@ def measure(directory: Path, scale: Scale) -> list[Figure]:
             _milliseconds(lists[1]["p50_seconds"]),
             Reference(reference, _milliseconds(lists[0]["p50_seconds"])),
             at_most(50),
-        ),
-        Figure(
-            row,
-            "start to serving",
-            "s",
-            Measure.median([starts[1]]),
-            Reference(reference, Measure.median([starts[0]])),
         ),
     ]
 

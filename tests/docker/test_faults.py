@@ -1,8 +1,9 @@
 """Daemons killed, stopped, frozen, cut off and struck by power cuts, while jobs run on them."""
 
 import asyncio
+import contextlib
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -245,13 +246,10 @@ async def test_connections_are_cut(cut_place: tuple[Place, Proxy]) -> None:
     async with DockerStory(place) as story:
         await story.begin()
         tasks = [DockerTask(f"job-{i}", place.directory, f"leave {i % 3}") for i in range(8)]
-        cutting = asyncio.create_task(cut_for_ever(proxy))
-        try:
+        async with cutting(proxy):
             for task in tasks:
                 story.submit(task)
             await story.settle()
-        finally:
-            cutting.cancel()
         await story.check()
 
 
@@ -264,21 +262,28 @@ async def test_connections_are_cut_while_jobs_are_removed(cut_place: tuple[Place
             DockerTask(f"job-{i}", place.directory, body, act="delete", delay=i / 4)
             for i in range(8)
         ]
-        cutting = asyncio.create_task(cut_for_ever(proxy))
-        try:
+        async with cutting(proxy):
             for task in tasks:
                 story.submit(task)
             await story.settle()
-        finally:
-            cutting.cancel()
         await story.check()
     until_gone(place)
 
 
-async def cut_for_ever(proxy: Proxy) -> None:
-    while True:
-        await asyncio.sleep(0.7)
-        await asyncio.to_thread(proxy.cut)
+@contextlib.asynccontextmanager
+async def cutting(proxy: Proxy) -> AsyncGenerator[None]:
+    """Cut all connections again and again."""
+
+    async def cut_for_ever() -> None:
+        while True:
+            await asyncio.sleep(0.7)
+            await asyncio.to_thread(proxy.cut)
+
+    task = asyncio.create_task(cut_for_ever())
+    try:
+        yield
+    finally:
+        task.cancel()
 
 
 async def test_a_connection_falls_silent(cut_place: tuple[Place, Proxy]) -> None:
