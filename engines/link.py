@@ -8,7 +8,7 @@ from typing import Final, Generic, Protocol, TypeVar
 import structlog
 
 from engines.backoff import Backoff
-from engines.errors import EngineError, EngineUnavailable
+from engines.errors import EngineError, EngineFailed, EngineUnavailable
 
 RECONNECT: Final = Backoff(first=0.2, longest=5.0)
 SYNC_SECONDS: Final = 20.0
@@ -77,7 +77,10 @@ class Link(Generic[S]):
         while True:
             self._trouble = await self._until_lost()
             if self._session is not None:
-                self._session, failures = None, 0
+                self._session = None
+                # One that refuses won't do better at once, as one that was cut off may.
+                if not isinstance(self._trouble, EngineFailed):
+                    failures = 0
             self._tell()
             failures += 1
             await asyncio.sleep(RECONNECT.after(failures))

@@ -15,6 +15,7 @@ from typing import Any, Final, cast
 from urllib.parse import urlencode
 
 import aiohttp
+import yaml
 from kubernetes.aio.client import ApiClient, Configuration
 from kubernetes.aio.config import (
     KUBE_CONFIG_DEFAULT_LOCATION,
@@ -76,6 +77,7 @@ class Cluster:
         self._context = context
         self._wanted_namespace = namespace
         self._client: ApiClient | None = None
+        self._replaced: list[ApiClient] = []
         self._generation = 0
         self._connecting = asyncio.Lock()
         self.namespace = namespace
@@ -83,9 +85,11 @@ class Cluster:
 
     async def close(self) -> None:
         """Let go of its connections."""
-        if (client := self._client) is not None:
-            self._client = None
+        clients = [*self._replaced, *([] if self._client is None else [self._client])]
+        self._replaced, self._client = [], None
+        for client in clients:
             await client.close()
+        if clients:
             # What was cut short says goodbye by TLS, of which nobody tells the end (aiohttp's
             # "graceful shutdown").
             await asyncio.sleep(GOODBYE_SECONDS)
@@ -97,37 +101,36 @@ class Cluster:
             EngineUnavailable: there is none, or none that can be used.
         """
         async with self._connecting:
-            await self._connect()
+            await self.close()
+            await self._open()
 
-    async def _connect(self) -> None:
-        await self.close()
+    async def _open(self) -> None:
+        """Read the configuration; what is under way goes on by the one before."""
+        path = self._path()
         configuration = Configuration()
         configuration.connection_pool_maxsize = MAX_CONNECTIONS
         try:
-            usual = await self._configure(configuration)
-            self.namespace = self._wanted_namespace or usual
-            self._client = ApiClient(configuration)
-        except (ConfigException, OSError, ValueError, KeyError, TypeError) as error:
-            where = f"the kubeconfig {self._kubeconfig}" if self._kubeconfig else "the kubeconfig"
-            raise EngineUnavailable(
-                f"{where} can't be used: {error}; name one with --kubeconfig or KUBECONFIG"
-            ) from error
+            usual = await _configure(configuration, path, self._context)
+            client = ApiClient(configuration)
+        except (ConfigException, OSError, ValueError, yaml.YAMLError) as error:
+            raise _unusable(path, " ".join(str(error).split())) from error
+        except (KeyError, TypeError, AttributeError) as error:
+            raise _unusable(path, f"it isn't what a kubeconfig is ({error})") from error
+        if self._client is not None:
+            self._replaced.append(self._client)
+        self.namespace = self._wanted_namespace or usual
+        self._client = client
         self.address = str(configuration.host)
         self._generation += 1
+        if len(self._replaced) > 1:
+            await self._replaced.pop(0).close()
 
-    async def _configure(self, configuration: Configuration) -> str:
-        """Fill the configuration in; return the namespace that goes with it."""
-        kubeconfig = self._kubeconfig
+    def _path(self) -> str:
+        """The kubeconfig, or several as KUBECONFIG has them; empty for the pod's own cluster."""
+        if path := str(self._kubeconfig or os.environ.get("KUBECONFIG") or ""):
+            return path
         default = Path(KUBE_CONFIG_DEFAULT_LOCATION).expanduser()
-        if kubeconfig is None and not os.environ.get("KUBECONFIG") and not default.exists():
-            load_incluster_config(configuration)
-            return _NAMESPACE_FILE.read_text().strip()
-        path = str(kubeconfig or os.environ.get("KUBECONFIG") or default)
-        loader = await load_kube_config(
-            path, self._context or None, configuration, persist_config=False
-        )
-        found: Json = loader.current_context.get("context") or {}
-        return str(found.get("namespace") or "default")
+        return str(default) if default.exists() else ""
 
     async def call(
         self,
@@ -196,7 +199,7 @@ class Cluster:
                 # A refused request did nothing, so that it may be repeated (kcp#741).
                 async with self._connecting:
                     if generation == self._generation:
-                        await self._connect()
+                        await self._open()
                 continue
             raise self._refusal(response.status, answer)
         raise AssertionError("unreachable")
@@ -218,9 +221,13 @@ class Cluster:
         url = f"{client.configuration.host}{path}"
         if query:
             url += f"?{urlencode(query)}"
-        answered = await client.rest_client.request(
-            method, url, headers=headers, body=body, _request_timeout=timeout
-        )
+        try:
+            answered = await client.rest_client.request(
+                method, url, headers=headers, body=body, _request_timeout=timeout
+            )
+        except (AssertionError, RuntimeError) as error:
+            # So aiohttp says that its session was closed meanwhile.
+            raise EngineUnavailable("Kubernetes: the connection was given up") from error
         return answered.response
 
     def _refusal(self, status: int, answer: Json) -> EngineFailed | EngineUnavailable:
@@ -248,6 +255,29 @@ class Cluster:
             raise EngineUnavailable(
                 f"can't reach Kubernetes at {self.address}: {words}; {hint}"
             ) from error
+
+
+async def _configure(configuration: Configuration, path: str, context: str) -> str:
+    """Fill the configuration in; return the namespace that goes with it."""
+    if not path:
+        load_incluster_config(configuration)
+        return _NAMESPACE_FILE.read_text().strip()
+    if not any(Path(each).expanduser().exists() for each in path.split(os.pathsep) if each):
+        raise ConfigException("there is no such file")
+    loader = await load_kube_config(path, context or None, configuration, persist_config=False)
+    found: Json = loader.current_context.get("context") or {}
+    return str(found.get("namespace") or "default")
+
+
+def _unusable(path: str, why: str) -> EngineUnavailable:
+    if path:
+        return EngineUnavailable(
+            f"the kubeconfig {path} can't be used: {why}; name one with --kubeconfig or KUBECONFIG"
+        )
+    return EngineUnavailable(
+        f"there is no kubeconfig, and this isn't a pod of a cluster ({why}); "
+        "name one with --kubeconfig or KUBECONFIG"
+    )
 
 
 def _as_json(data: bytes) -> Json:

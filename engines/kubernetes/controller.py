@@ -281,6 +281,8 @@ class Controller:
         await self._read_pods(tracked)
         self._evaluate(tracked)
         while tracked.ending and self.active.get(uid) is tracked:
+            if tracked.trouble is not None:
+                raise tracked.trouble
             await tracked.changed.wait()
 
     async def _read_pods(self, tracked: Tracked) -> None:
@@ -336,10 +338,13 @@ class Controller:
             except JobNotFound:
                 return  # the reflector tells
             except EngineError as error:
+                tracked.trouble = error
+                tracked.tell()
                 _log.info("kubernetes_job_not_changed", job=tracked.intent.name, why=str(error))
             except Exception:  # noqa: BLE001  (the job is looked after all the same)
                 _log.exception("kubernetes_job_failed", job=tracked.intent.name)
             else:
+                tracked.trouble = None
                 return
             await asyncio.sleep(TRY_AGAIN.after(failures))
 

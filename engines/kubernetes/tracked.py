@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Any, Final
 
 from engines.base import State, Status
+from engines.errors import EngineError
 from engines.kubernetes import record
 from engines.kubernetes.pods import condition, pull_fails
 from engines.kubernetes.status import accounted_for, status_of
@@ -31,7 +32,8 @@ _ANNOTATIONS: Final = (record.INTENT, record.STOP, record.END)
 class Tracked:
     """A job: what was asked for, its Job and its pods as they were last seen, and its status.
 
-    `words` are Kubernetes' own on why it has no pod.
+    `words` are Kubernetes' own on why it has no pod. `trouble` is why something that has to be done
+    about it can't be done at the moment.
     """
 
     def __init__(self, intent: Intent, job: Json, pods: dict[str, Json]) -> None:
@@ -40,6 +42,7 @@ class Tracked:
         self.pods = pods
         self.status = Status(state=State.PENDING, create_time=intent.create_time)
         self.words = ""
+        self.trouble: EngineError | None = None
         self.looks = 0
         self.stopping = False
         self.ending = False

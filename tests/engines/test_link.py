@@ -6,7 +6,7 @@ import pytest
 
 from engines import link
 from engines.backoff import Backoff
-from engines.errors import EngineError, EngineTimeout, EngineUnavailable
+from engines.errors import EngineError, EngineFailed, EngineTimeout, EngineUnavailable
 from engines.link import Link
 
 pytestmark = pytest.mark.timeout(10)
@@ -108,3 +108,35 @@ async def test_a_bug_is_met_like_trouble() -> None:
         await asyncio.sleep(0)
     assert await backend.link.session() is session
     await backend.link.close()
+
+
+@pytest.mark.parametrize(
+    ("error", "pauses"),
+    [(EngineUnavailable("cut off"), [1, 1, 1]), (EngineFailed("may not watch"), [1, 2, 3])],
+    ids=["cut off", "refused"],
+)
+async def test_one_that_refuses_is_asked_ever_more_rarely(
+    monkeypatch: pytest.MonkeyPatch, error: EngineError, pauses: list[int]
+) -> None:
+    """Though each session was in sync for a moment."""
+    paused: list[int] = []
+
+    class Recording:
+        def after(self, failures: int) -> float:
+            paused.append(failures)
+            return 0.0
+
+    monkeypatch.setattr(link, "RECONNECT", Recording())
+    sessions = [Scripted() for _ in pauses]
+    backend = Backend(*sessions)
+    backend.link.open()
+    for session in sessions:
+        while not session.in_sync.is_set():
+            await asyncio.sleep(0)
+        while await trouble(backend):
+            await asyncio.sleep(0)
+        session.lost.set_exception(error)
+    while len(paused) < len(pauses):
+        await asyncio.sleep(0)
+    await backend.link.close()
+    assert paused == pauses
