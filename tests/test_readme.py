@@ -12,6 +12,8 @@ from uuid import uuid4
 
 import pytest
 
+from tests.cluster.fixtures import Reachable as HasKubeconfig
+from tests.cluster.images import IMAGE
 from tests.docker.fixtures import Reachable
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -95,14 +97,42 @@ def test_containers(dockerd: Reachable) -> None:
 
     with contextlib.closing(docker.APIClient(dockerd.host, version="auto")) as client:
         client.tag("jobengine.test/busybox:1", "busybox", "1")
-    serve, commands = [block for block in blocks("sh") if "docker" in block or "--image" in block]
-    namespace = f"readme-{uuid4().hex[:8]}"
+    run_a_container(
+        serve_of("docker"),
+        commands_of_containers(),
+        DOCKER_HOST=dockerd.host,
+        JOBENGINE_NAMESPACE=f"readme-{uuid4().hex[:8]}",
+    )
+
+
+@pytest.mark.engine("kubernetes")
+def test_a_cluster(cluster: HasKubeconfig, kubernetes_namespace: str) -> None:
+    """With the tests' own image, as no registry is there, and a namespace of the test."""
+    run_a_container(
+        serve_of("kubernetes"),
+        commands_of_containers().replace("busybox:1", IMAGE),
+        KUBECONFIG=str(cluster.kubeconfig),
+        JOBENGINE_NAMESPACE=kubernetes_namespace,
+    )
+
+
+def serve_of(engine: str) -> str:
+    (script,) = (block for block in blocks("sh") if f"--engine {engine}" in block)
+    return script
+
+
+def commands_of_containers() -> str:
+    (script,) = (block for block in blocks("sh") if "--image" in block)
+    return script
+
+
+def run_a_container(serve: str, commands: str, **environment: str) -> None:
     server = subprocess.Popen(
         [*serve.replace(".venv/bin/", f"{BIN}/").split(), "--listen", "127.0.0.1:0"],
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         text=True,
-        env={**os.environ, "DOCKER_HOST": dockerd.host, "JOBENGINE_NAMESPACE": namespace},
+        env={**os.environ, **environment},
     )
     try:
         assert server.stdout is not None
