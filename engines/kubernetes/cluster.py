@@ -78,6 +78,7 @@ class Cluster:
         self._wanted_namespace = namespace
         self._client: ApiClient | None = None
         self._replaced: list[ApiClient] = []
+        self._open_answers: dict[aiohttp.ClientResponse, ApiClient] = {}
         self._generation = 0
         self._connecting = asyncio.Lock()
         self.namespace = namespace
@@ -88,7 +89,7 @@ class Cluster:
         clients = [*self._replaced, *([] if self._client is None else [self._client])]
         self._replaced, self._client = [], None
         for client in clients:
-            await client.close()
+            await self._close(client)
         if clients:
             # What was cut short says goodbye by TLS, of which nobody tells the end (aiohttp's
             # "graceful shutdown").
@@ -123,7 +124,14 @@ class Cluster:
         self.address = str(configuration.host)
         self._generation += 1
         if len(self._replaced) > 1:
-            await self._replaced.pop(0).close()
+            await self._close(self._replaced.pop(0))
+
+    async def _close(self, client: ApiClient) -> None:
+        """Close a client, and wake whoever reads an answer: aiohttp would leave him waiting."""
+        for answer, owner in list(self._open_answers.items()):
+            if owner is client:
+                answer.close()
+        await client.close()
 
     def _path(self) -> str:
         """The kubeconfig, or several as KUBECONFIG has them; empty for the pod's own cluster."""
@@ -145,9 +153,8 @@ class Cluster:
         """Make a request; return what is answered."""
         timeout = aiohttp.ClientTimeout(total=seconds, sock_connect=CONNECT_SECONDS)
         with self._translated():
-            response = await self._request(method, path, query, body, content_type, timeout)
-            async with response:
-                return cast("Json", json.loads(await response.read()))
+            async with self._answer(method, path, query, body, content_type, timeout) as answer:
+                return cast("Json", json.loads(await answer.read()))
 
     async def chunks(
         self, path: str, *, query: Mapping[str, str], silence: float
@@ -157,10 +164,10 @@ class Cluster:
         `silence` is how long nothing may come, in seconds, before that is an EngineTimeout.
         """
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_SECONDS, sock_read=silence)
+        json_type = "application/json"
         with self._translated():
-            response = await self._request("GET", path, query, None, "application/json", timeout)
-            async with response:
-                async for chunk in response.content.iter_any():
+            async with self._answer("GET", path, query, None, json_type, timeout) as answer:
+                async for chunk in answer.content.iter_any():
                     yield chunk
 
     async def lines(
@@ -178,7 +185,8 @@ class Cluster:
         if last := b"".join(parts):
             yield last
 
-    async def _request(
+    @contextlib.asynccontextmanager
+    async def _answer(
         self,
         method: str,
         path: str,
@@ -186,23 +194,25 @@ class Cluster:
         body: Json | None,
         content_type: str,
         timeout: aiohttp.ClientTimeout,
-    ) -> aiohttp.ClientResponse:
+    ) -> AsyncGenerator[aiohttp.ClientResponse]:
         """The answer, its head read; credentials that are refused are read anew, once."""
         for again in (False, True):
             generation = self._generation
-            response = await self._send(method, path, query, body, content_type, timeout)
-            if response.status < 400:
-                return response
-            async with response:
-                answer = _as_json(await response.read())
-            if response.status == _UNAUTHORIZED and not again:
-                # A refused request did nothing, so that it may be repeated (kcp#741).
-                async with self._connecting:
-                    if generation == self._generation:
-                        await self._open()
-                continue
-            raise self._refusal(response.status, answer)
-        raise AssertionError("unreachable")
+            answer = await self._send(method, path, query, body, content_type, timeout)
+            try:
+                async with answer:
+                    if answer.status < 400:
+                        yield answer
+                        return
+                    words = _as_json(await answer.read())
+            finally:
+                self._open_answers.pop(answer, None)
+            if answer.status != _UNAUTHORIZED or again:
+                raise self._refusal(answer.status, words)
+            # A refused request did nothing, so that it may be repeated (kcp#741).
+            async with self._connecting:
+                if generation == self._generation:
+                    await self._open()
 
     async def _send(
         self,
@@ -228,6 +238,7 @@ class Cluster:
         except (AssertionError, RuntimeError) as error:
             # So aiohttp says that its session was closed meanwhile.
             raise EngineUnavailable("Kubernetes: the connection was given up") from error
+        self._open_answers[answered.response] = client
         return answered.response
 
     def _refusal(self, status: int, answer: Json) -> EngineFailed | EngineUnavailable:

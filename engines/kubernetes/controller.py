@@ -194,7 +194,10 @@ class Controller:
         elif record.read_end(tracked.job) is not None:
             self._over(tracked, status)
         elif tracked.deleted:
-            self._show(tracked.intent, status)
+            # The Job's controller may not have seen it yet, and make a pod. It goes after its pods:
+            # unless it has ended by itself, it is over when it is gone.
+            if tracked.kubernetes_ends_it:
+                self._show(tracked.intent, status)
         elif not tracked.ending:
             tracked.ending = True
             self._spawn(tracked, lambda: self._finish(tracked))

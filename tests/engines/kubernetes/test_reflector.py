@@ -218,6 +218,24 @@ async def test_it_stops_while_nothing_comes(tmp_path: Path) -> None:
             await waiting
 
 
+async def test_a_reader_is_woken_when_the_connection_is_made_anew(tmp_path: Path) -> None:
+    """Of a closed session aiohttp tells nobody who reads from it."""
+    async with ScriptedServer(watch(b"one\n", then="silent")) as server:
+        cluster = Cluster(server.write_kubeconfig(tmp_path / "kubeconfig"))
+        await cluster.connect()
+        try:
+            lines = cluster.lines(PATH, query={}, silence=60)
+            async with contextlib.aclosing(lines):
+                assert await anext(lines) == b"one"
+                reading = asyncio.ensure_future(anext(lines))
+                await asyncio.sleep(0)
+                await cluster.connect()
+                with pytest.raises(EngineUnavailable):
+                    await reading
+        finally:
+            await cluster.close()
+
+
 async def test_a_server_that_is_away(tmp_path: Path) -> None:
     async with ScriptedServer() as server:
         kubeconfig = server.write_kubeconfig(tmp_path / "kubeconfig")
