@@ -22,8 +22,9 @@ _PR_SET_PDEATHSIG: Final = 1
 _PR_SET_CHILD_SUBREAPER: Final = 36
 _libc: Final = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
 
-_RESET: Final = (signal.SIGTERM, signal.SIGCHLD, signal.SIGINT, signal.SIGPIPE, signal.SIGXFSZ)
-"""Signals that Python treats in ways of its own, which must not reach the command."""
+_RESET: Final = tuple(signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP})
+"""Python treats some in ways of its own, and what was started by `nohup` or `&` ignores others:
+none of that may reach the command."""
 
 
 class StartError(Exception):

@@ -57,7 +57,7 @@ def test_each_call_makes_a_new_engine() -> None:
 def test_an_unknown_name_lists_the_known_ones() -> None:
     message = str(build("kuberbetes"))
     assert "'kuberbetes'" in message
-    assert "local, docker, fake" in message
+    assert "local, docker, kubernetes, fake" in message
     assert "package.module:Class" in message
 
 
@@ -136,7 +136,7 @@ def test_entry_points_are_engines_too(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(config, "entry_points", lambda *, group: points)
     assert isinstance(JobManager("slurm"), MemoryEngine)
     known = {each.name: each for each in known_engines()}
-    assert list(known) == ["local", "docker", "fake", "slurm"]
+    assert list(known) == ["local", "docker", "kubernetes", "fake", "slurm"]
     assert known["slurm"].description == "engines.memory:MemoryEngine, of an installed package"
     assert known["local"].description == "processes of this machine"
 

@@ -91,7 +91,7 @@ def test_flag_beats_environment_beats_file(serving: Serving, tmp_path: Path) -> 
     [
         (("--listen", "0.0.0.0:0"), "--insecure"),
         (("--listen", "nowhere"), "host:port"),
-        (("--engine", "nope"), "local, docker, fake"),
+        (("--engine", "nope"), "local, docker, kubernetes, fake"),
         (("--engine", "no.such:Engine"), "there is no module 'no'"),
         (("--engine", "fractions:Engine"), "which has Fraction"),
         (("--state-dir", "/dev/null/x"), "/dev/null/x"),
@@ -151,6 +151,7 @@ def test_engines_are_listed() -> None:
     assert [line.split()[0] for line in listed.stdout.splitlines()] == [
         "local",
         "docker",
+        "kubernetes",
         "fake",
         "module:Class",
     ]

@@ -2,6 +2,8 @@
 
 import os
 import pwd
+import signal
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -75,6 +77,17 @@ async def test_standard_input_is_empty_and_nothing_else_is_open(server: Server) 
     assert lines == 5  # "total", three streams, and the directory that ls itself has open
 
 
+@pytest.fixture
+def as_by_nohup() -> Iterator[None]:
+    """Signals are ignored as by somebody who starts a server in the background."""
+    numbers = (signal.SIGHUP, signal.SIGQUIT)
+    before = [signal.signal(number, signal.SIG_IGN) for number in numbers]
+    yield
+    for number, handler in zip(numbers, before, strict=True):
+        signal.signal(number, handler)
+
+
+@pytest.mark.usefixtures("as_by_nohup")
 async def test_the_command_has_no_signal_blocked_or_ignored(server: Server) -> None:
     await server.run(shell("grep -E '^Sig(Blk|Ign)' /proc/self/status"))
     blocked, ignored = (int(line.split()[1], 16) for line in (await server.output()).splitlines())
