@@ -115,8 +115,6 @@ class Controller:
                 for pod in found:
                     self._pods_of(owner_of(pod))[pod["metadata"]["uid"]] = pod
                 self._note_listed("pods")
-                for tracked in list(self.active.values()):
-                    self._evaluate(tracked)
             case Put(object=pod):
                 self._pods_of(owner_of(pod))[pod["metadata"]["uid"]] = pod
                 self._evaluate_uid(owner_of(pod))
@@ -135,7 +133,7 @@ class Controller:
 
     def _note_listed(self, what: str) -> None:
         self._listed.add(what)
-        if len(self._listed) == 2 and not self.in_sync.is_set():
+        if len(self._listed) == 2:
             self.in_sync.set()
             for tracked in list(self.active.values()):
                 self._evaluate(tracked)
@@ -220,7 +218,8 @@ class Controller:
 
     async def _set_deadline(self, tracked: Tracked, seconds: int) -> None:
         """Have Kubernetes end the job in time, also while no server is there."""
-        await self._patch(tracked, {"spec": {"activeDeadlineSeconds": seconds}})
+        patch = {"spec": {"activeDeadlineSeconds": seconds}}
+        self._check(tracked, await self._api.patch_job(tracked.intent.name, patch))
 
     async def stop(
         self, tracked: Tracked, reason: str, grace: float | None, *, message: str = ""
@@ -303,10 +302,6 @@ class Controller:
             self._timers.add(Timer(due, _TTL, intent.name, intent.uid))
 
     # -- writing ------------------------------------------------------------------------------
-
-    async def _patch(self, tracked: Tracked, patch: Json) -> None:
-        found = await self._api.patch_job(tracked.intent.name, patch)
-        self._check(tracked, found)
 
     async def _patched(self, tracked: Tracked, patch: Json) -> bool:
         """Change a Job as it was last seen; False where it was changed since, and is read anew."""

@@ -31,8 +31,8 @@ from engines.link import Link
 from jobengine.v1.job_pb2 import JobSpec
 
 LOOK_AGAIN: Final = Backoff(first=0.1, longest=2.0)
-SETTLE_SECONDS: Final = 120.0
-"""How long a name may take to become free."""
+MAX_LOOKS: Final = 1_000
+"""How often a name is tried that isn't free yet; the caller's deadline ends that much sooner."""
 
 
 class KubernetesEngine(Engine):
@@ -111,7 +111,7 @@ class KubernetesEngine(Engine):
         start_timeout = self._settings.default_start_timeout
         intent = make_intent(name, spec, request_id, start_timeout, now=0.0)
         body = manifest.make_job(intent, spec, self._settings)
-        for looks in range(1, 1_000):
+        for looks in range(1, MAX_LOOKS):
             if (made := await self._api.create_job(body)) is not None:
                 controller.put(made)
                 return replace(_job(controller, made), spec=spec)
