@@ -63,35 +63,23 @@ def place(cluster: Reachable, kubernetes_namespace: str, tmp_path: Path) -> Plac
     return Place(cluster.kubeconfig, kubernetes_namespace, tmp_path)
 
 
-async def play(place: Place, fault: str, task: KubernetesTask) -> KubernetesStory:
-    """Start a server that will die at the step, then another one that goes on."""
-    async with KubernetesStory(place) as story:
-        await story.begin(fault)
-        story.submit(task)
-        await asyncio.to_thread(story.server.wait_for_its_death)
-        await asyncio.to_thread(story.server.start)
-        await story.settle()
-        await story.check()
-    return story
-
-
 @each(RUN)
 async def test_run(place: Place, fault: str) -> None:
     task = KubernetesTask("job", place.directory, "leave 5")
-    await play(place, fault, task)
+    await KubernetesStory(place).play(fault, task)
     assert [run.code for run in task.runs()] == [5]
 
 
 @each(CANCEL)
 async def test_cancel(place: Place, fault: str) -> None:
     task = KubernetesTask("job", place.directory, RUNS_ON, act="cancel", act_on="start")
-    await play(place, fault, task)
+    await KubernetesStory(place).play(fault, task)
 
 
 @each(DELETE)
 async def test_delete(place: Place, fault: str) -> None:
     task = KubernetesTask("job", place.directory, RUNS_ON, act="delete", act_on="start")
-    await play(place, fault, task)
+    await KubernetesStory(place).play(fault, task)
     await asyncio.to_thread(place.until_gone)
 
 

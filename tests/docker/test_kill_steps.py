@@ -51,34 +51,27 @@ def place(dockerd: Reachable, tmp_path: Path) -> Iterator[Place]:
         yield place
 
 
-async def play(place: Place, fault: str, task: DockerTask) -> None:
-    """Start a server that will die at the step, then another one that goes on."""
-    async with DockerStory(place) as story:
-        await story.begin(fault)
-        story.submit(task)
-        await asyncio.to_thread(story.server.wait_for_its_death)
-        await asyncio.to_thread(story.server.start)
-        await story.settle()
-        await story.check()
-
-
 @each(RUN)
 async def test_run(place: Place, fault: str) -> None:
     task = DockerTask("job", place.directory, "leave 5")
-    await play(place, fault, task)
+    await DockerStory(place).play(fault, task)
     assert [run.code for run in task.runs()] == [5]
 
 
 @each(STOP)
 async def test_cancel(place: Place, fault: str) -> None:
     body = "sleep 60 & wait; leave 0"
-    await play(place, fault, DockerTask("job", place.directory, body, act="cancel", delay=0.8))
+    await DockerStory(place).play(
+        fault, DockerTask("job", place.directory, body, act="cancel", delay=0.8)
+    )
 
 
 @each(DELETE)
 async def test_delete(place: Place, fault: str) -> None:
     body = "sleep 60 & wait; leave 0"
-    await play(place, fault, DockerTask("job", place.directory, body, act="delete", delay=0.8))
+    await DockerStory(place).play(
+        fault, DockerTask("job", place.directory, body, act="delete", delay=0.8)
+    )
     until_gone(place)
 
 

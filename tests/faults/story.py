@@ -69,6 +69,16 @@ class Story:
         self._watch = asyncio.create_task(self._watch_all())
         self._stack.push_async_callback(_cancel, self._watch)
 
+    async def play(self, fault: str, task: Task) -> None:
+        """Start a server that will die at the step, then another one that goes on with the job."""
+        async with self:
+            await self.begin(fault)
+            self.submit(task)
+            await asyncio.to_thread(self.server.wait_for_its_death)
+            await asyncio.to_thread(self.server.start)
+            await self.settle()
+            await self.check()
+
     def submit(self, task: Task) -> None:
         """Create a job, follow it to its end, and do to it what is to be done."""
         self.tasks.append(task)

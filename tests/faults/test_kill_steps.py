@@ -36,32 +36,21 @@ def each(steps: dict[str, str]) -> pytest.MarkDecorator:
     return pytest.mark.parametrize("fault", steps.values(), ids=steps.keys())
 
 
-async def play(directory: Path, fault: str, task: Task) -> None:
-    """Start a server that will die at the step, then another one that goes on."""
-    async with Story(directory) as story:
-        await story.begin(fault)
-        story.submit(task)
-        await asyncio.to_thread(story.server.wait_for_its_death)
-        await asyncio.to_thread(story.server.start)
-        await story.settle()
-        await story.check()
-
-
 @each(CREATE | RUN)
 async def test_run(tmp_path: Path, fault: str) -> None:
     task = Task("job", tmp_path, "sleep 0.3; leave 5")
-    await play(tmp_path, fault, task)
+    await Story(tmp_path).play(fault, task)
     assert [run.code for run in task.runs()] == [5]
 
 
 @each(STOP)
 async def test_cancel(tmp_path: Path, fault: str) -> None:
-    await play(tmp_path, fault, Task("job", tmp_path, "sleep 60", act="cancel", delay=0.2))
+    await Story(tmp_path).play(fault, Task("job", tmp_path, "sleep 60", act="cancel", delay=0.2))
 
 
 @each(DELETE)
 async def test_delete(tmp_path: Path, fault: str) -> None:
-    await play(tmp_path, fault, Task("job", tmp_path, "sleep 60", act="delete", delay=0.2))
+    await Story(tmp_path).play(fault, Task("job", tmp_path, "sleep 60", act="delete", delay=0.2))
 
 
 async def test_job_ends_while_there_is_no_server(tmp_path: Path) -> None:
