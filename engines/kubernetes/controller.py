@@ -2,7 +2,7 @@
 
 Kubernetes' job controller runs the pods, counts retries and enforces the deadline. What is left:
 to stop a job that never starts, to set the deadline once its first pod has started, to carry out
-what callers decide, and to note how a job ended while that can still be told.
+what callers decide, and to note that a job started, and how it ended, while that can still be told.
 """
 
 import asyncio
@@ -201,6 +201,9 @@ class Controller:
             self._spawn(tracked, lambda: self._finish(tracked))
 
     def _carry_on(self, tracked: Tracked, status: Status) -> None:
+        if not tracked.start_noted and tracked.start_goes:
+            tracked.start_noted = True
+            self._spawn(tracked, lambda: self.note_start(tracked))
         if tracked.stopping or tracked.deleted:
             return
         intent = tracked.intent
@@ -221,6 +224,17 @@ class Controller:
         patch = {"spec": {"activeDeadlineSeconds": seconds}}
         self._check(tracked, await self._api.patch_job(tracked.intent.name, patch))
 
+    async def note_start(self, tracked: Tracked) -> None:
+        """Have a server that comes later know that a job has started, whatever pods it finds."""
+        for _ in range(MAX_CONFLICTS):
+            noted = record.start_annotation(tracked.status.start_time)
+            if not noted or record.read_start(tracked.job) is not None:
+                return
+            version = tracked.job["metadata"]["resourceVersion"]
+            metadata = {"resourceVersion": version, "annotations": noted}
+            if await self._patched(tracked, {"metadata": metadata}):
+                return
+
     async def stop(
         self, tracked: Tracked, reason: str, grace: float | None, *, message: str = ""
     ) -> None:
@@ -238,7 +252,8 @@ class Controller:
                 break
             metadata = {
                 "resourceVersion": tracked.job["metadata"]["resourceVersion"],
-                "annotations": record.stop_annotation(stop),
+                "annotations": record.start_annotation(tracked.status.start_time)
+                | record.stop_annotation(stop),
             }
             if await self._patched(tracked, {"metadata": metadata, "spec": spec}):
                 break

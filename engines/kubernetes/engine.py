@@ -11,6 +11,7 @@ from typing import Any, Final, Self
 from engines.backoff import Backoff
 from engines.base import Engine, Event, Job, Limits, LogChunk, LogQuery, Status
 from engines.errors import (
+    EngineError,
     EngineTimeout,
     FieldViolation,
     InvalidSpec,
@@ -130,9 +131,12 @@ class KubernetesEngine(Engine):
     ) -> None:
         """As in the contract; a grace time longer than the engine's own has no effect."""
         controller, job = await self._find(name, uid)
+        tracked = controller.active.get(job.uid)
+        if tracked is not None:
+            with contextlib.suppress(EngineError):  # that keeps nobody from deleting it
+                await controller.note_start(tracked)  # its pods go before it does
         if not await self._api.delete_job(name, job.uid):
             raise JobNotFound(name)
-        tracked = controller.active.get(job.uid)
         if tracked is not None and grace_seconds is not None:
             await controller.end_pods(tracked, grace_seconds)
 

@@ -10,6 +10,7 @@ and the Job has annotations:
 
     jobengine.dev/intent    what has to be known to carry it on (JSON)
     jobengine.dev/spec      the spec as it was sent (the message's bytes, zlib, base64)
+    jobengine.dev/start     when its command first ran, once a pod that tells it is to go (seconds)
     jobengine.dev/stop      the decision that it has to end, where there was one (JSON)
     jobengine.dev/end       its terminal status, once it was seen (JSON)
 
@@ -39,6 +40,7 @@ MANAGER: Final = "jobengine"
 JOB: Final = f"{PREFIX}job"
 INTENT: Final = f"{PREFIX}intent"
 SPEC: Final = f"{PREFIX}spec"
+START: Final = f"{PREFIX}start"
 STOP: Final = f"{PREFIX}stop"
 END: Final = f"{PREFIX}end"
 
@@ -117,6 +119,19 @@ def read_spec(job: Json) -> JobSpec | None:
         return None
 
 
+def start_annotation(time: float | None) -> dict[str, str]:
+    """When a job's command first ran, as an annotation; none where it hasn't."""
+    return {} if time is None else {START: _dump(time)}
+
+
+def read_start(job: Json) -> float | None:
+    """When a job's command first ran, if that was noted."""
+    try:
+        return float(json.loads(_annotations(job)[START]))
+    except _DAMAGED:
+        return None
+
+
 def stop_annotation(stop: Stop) -> dict[str, str]:
     """A decision that a job has to end, as an annotation."""
     return {STOP: _dump(stop._asdict())}
@@ -161,7 +176,7 @@ def _annotations(job: Json) -> Mapping[str, str]:
     return job["metadata"].get("annotations") or {}
 
 
-def _dump(kept: Mapping[str, Any]) -> str:
+def _dump(kept: Mapping[str, Any] | float) -> str:
     return json.dumps(kept, separators=(",", ":"))
 
 

@@ -12,7 +12,7 @@ from typing import Final
 from engines.base import Reason, State, Status
 from engines.kubernetes import pods as pods_
 from engines.kubernetes.pods import Attempt, condition, read_attempts, waiting, words_of
-from engines.kubernetes.record import Json, read_end, read_time
+from engines.kubernetes.record import Json, read_end, read_start, read_time
 from engines.lifecycle import facts
 from engines.lifecycle.facts import End, Intent, Stop
 from engines.lifecycle.status import Progress, status
@@ -46,13 +46,16 @@ def status_of(
     The job is over by its Job's conditions, or once it was stopped or deleted and nothing of it
     runs or can run any more.
 
-    `known` is the newest status of it before this one: the state never goes back where pods are
-    gone. `pods` may have ended ones that are gone meanwhile: one that somebody deleted is removed
-    some milliseconds before its Job is told to have failed by that, and tells how.
+    `known` is the newest status of it before this one, and the Job may have noted its start: the
+    state never goes back where pods are gone. `pods` may have ended ones that are gone meanwhile:
+    one that somebody deleted is removed some milliseconds before its Job is told to have failed by
+    that, and tells how.
     """
     if (end := read_end(job)) is not None:
         return end
     known = known or Status()
+    if known.start_time is None:
+        known = replace(known, start_time=read_start(job))
     if stop is None and (deleted := _deletion_time(job)) is not None:
         stop = Stop(facts.DELETED, deleted, 0.0)
     attempts = read_attempts(pods)

@@ -8,7 +8,7 @@ from typing import Any, Final
 from engines.base import State, Status
 from engines.errors import EngineError
 from engines.kubernetes import record
-from engines.kubernetes.pods import condition, pull_fails
+from engines.kubernetes.pods import condition, pull_fails, read_attempts
 from engines.kubernetes.status import accounted_for, status_of
 from engines.lifecycle.facts import Intent
 
@@ -26,7 +26,7 @@ _METADATA: Final = (
 )
 _JOB_SPEC: Final = ("parallelism", "completions", "suspend", "activeDeadlineSeconds")
 _POD_SPEC: Final = ("nodeName", "terminationGracePeriodSeconds")
-_ANNOTATIONS: Final = (record.INTENT, record.STOP, record.END)
+_ANNOTATIONS: Final = (record.INTENT, record.START, record.STOP, record.END)
 
 
 class Tracked:
@@ -46,6 +46,7 @@ class Tracked:
         self.looks = 0
         self.stopping = False
         self.ending = False
+        self.start_noted = False
         self.deadline_set = False
         self.changed = asyncio.Event()
 
@@ -77,6 +78,14 @@ class Tracked:
     def deleted(self) -> bool:
         """Whether somebody has decided that the Job has to go."""
         return bool(self.job["metadata"].get("deletionTimestamp"))
+
+    @property
+    def start_goes(self) -> bool:
+        """Whether no pod that stays tells that the job has started."""
+        return self.status.start_time is not None and not any(
+            attempt.start_time and not (attempt.deleted or attempt.disrupted)
+            for attempt in read_attempts(self.pods.values())
+        )
 
     @property
     def kubernetes_ends_it(self) -> bool:

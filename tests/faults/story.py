@@ -119,9 +119,10 @@ class Story:
             async with contextlib.aclosing(self.client.watch_status(task.name)) as events:
                 async for event in events:
                     assert event.uid == task.uid
-                    assert event.status.state >= last, f"{task.name}: a state went backwards"
-                    last = event.status.state
                     task.said.append(state_name(event.status))
+                    back = f"{task.name} went backwards: {task.said} {event.status}"
+                    assert event.status.state >= last, back
+                    last = event.status.state
                     if is_terminal(event.status):
                         terminal.append(event.status)
         except errors.JobNotFound:

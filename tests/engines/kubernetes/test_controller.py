@@ -195,6 +195,25 @@ async def test_a_pod_that_ended_and_was_removed_still_tells(tmp_path: Path) -> N
         assert (await followed.end()).exit_code == 5
 
 
+@pytest.mark.parametrize("how", ["deleted", "gone"])
+async def test_a_start_is_noted_before_its_pod_goes(tmp_path: Path, how: str) -> None:
+    """Or a server that comes later would tell that the job has never run."""
+    job = ours(a_job())
+    async with following(tmp_path, patched(job, 9)) as followed:
+        followed.controller.take_job(Put(job))
+        pod = of_job(a_pod("Running", running()))
+        followed.controller.take_pod(Put(pod))
+        (known,) = followed.controller.jobs.values()
+        if how == "gone":
+            followed.controller.take_pod(Gone(pod))
+        else:
+            pod["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:09Z"
+            followed.controller.take_pod(Put(pod))
+        await followed.asked(1)
+        assert known.status.start_time is not None
+        assert record.read_start(job) == known.status.start_time
+
+
 async def test_noting_goes_on_when_the_server_fails(tmp_path: Path) -> None:
     job = ours(complete_job())
     answers = (refusal(503, "busy"), refusal(500, "oops"), patched(job, 9))

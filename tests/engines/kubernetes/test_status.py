@@ -647,6 +647,13 @@ def test_the_first_start_that_was_told_stays() -> None:
     assert (failed.reason, failed.start_time) == (Reason.DEADLINE_EXCEEDED, STARTED)
 
 
+def test_a_start_that_was_noted_outlives_its_pods() -> None:
+    job = a_job()
+    job["metadata"]["annotations"] = record.start_annotation(STARTED)
+    found = status_of(intent(), job, [], None)
+    assert (found.state, found.start_time) == (State.RUNNING, STARTED)
+
+
 def test_clocks_of_nodes_differ() -> None:
     early = a_pod("Failed", terminated(3, startedAt=at(NEW_YEAR - 5), finishedAt=at(NEW_YEAR - 4)))
     found = status_of(intent(), failed_job(time=NEW_YEAR - 3), [early], None)
