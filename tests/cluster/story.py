@@ -181,6 +181,11 @@ class KubernetesStory(Story):
             with contextlib.suppress(errors.DeadlineExceeded):
                 return await call()
 
+    async def delete(self, task: Task) -> None:
+        """Delete a job and wait until it is gone, which an unanswered call may have done."""
+        delete = self.client.delete_job
+        await self.insist(lambda: delete(task.name, allow_missing=True, wait=True, grace_seconds=0))
+
     async def remove(self, task: Task) -> None:
         """Delete a job, if it's there, and wait until it is gone."""
         delete = self.client.delete_job

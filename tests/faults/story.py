@@ -109,7 +109,11 @@ class Story:
         if task.act == "cancel":
             await self.client.cancel_job(task.name, uid=task.uid, grace_seconds=1)
         else:
-            await self.client.delete_job(task.name, wait=True, grace_seconds=0)
+            await self.delete(task)
+
+    async def delete(self, task: Task) -> None:
+        """Delete a job that is there, and wait until it is gone."""
+        await self.client.delete_job(task.name, wait=True, grace_seconds=0)
 
     async def _follow(self, task: Task) -> None:
         """Take down what the job's own watcher is told."""
