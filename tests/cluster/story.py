@@ -199,7 +199,8 @@ class KubernetesStory(Story):
         runs = task.runs()
         unfinished = [run for run in runs if run.code is None]
         codes = {run.code for run in runs}
-        if len(runs) > (status.succeed or 0) + (status.failed or 0):
+        ends = {(run.instance, run.attempt): run.code for run in runs}
+        if any(run.attempt and not ends[run.instance, run.attempt - 1] for run in runs):
             self.repeated.append(f"{task.name}: {runs}")
         match status.state:
             case JobState.JOB_STATE_SUCCEEDED:
