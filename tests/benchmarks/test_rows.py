@@ -40,6 +40,8 @@ TINY = Scale(
     kubernetes_creates=2,
     kubernetes_jobs=1,
     kubernetes_seconds=0.2,
+    kubernetes_scale=20,
+    kubernetes_idle_seconds=0.5,
 )
 
 DOCKER = [name for name in ROWS if name.startswith("docker-")]

@@ -1,4 +1,4 @@
-"""A TCP proxy that cuts its connections, or falls silent on them, when it is told to."""
+"""A TCP proxy that cuts its connections, slows them, or falls silent, when it is told to."""
 
 import asyncio
 import contextlib
@@ -21,6 +21,7 @@ class Proxy:
         self._tasks: set[asyncio.Task[None]] = set()
         self._muted: set[asyncio.StreamWriter] = set()
         self._server: asyncio.Server | None = None
+        self._delay_seconds = 0.0
         self.connections = 0
         self.address = ""
 
@@ -47,6 +48,10 @@ class Proxy:
     def fall_silent(self) -> None:
         """Pass nothing on any more over the present connections, and leave them open."""
         self._call(self._fall_silent())
+
+    def slow_down(self, seconds: float) -> None:
+        """Hold back by so long whatever is passed on from now, each way."""
+        self._delay_seconds = seconds
 
     def _call(self, coroutine: Coroutine[Any, Any, None]) -> None:
         asyncio.run_coroutine_threadsafe(coroutine, self._loop).result(10)
@@ -78,6 +83,7 @@ class Proxy:
     async def _pass(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with contextlib.suppress(OSError):
             while data := await reader.read(_CHUNK_BYTES):
+                await asyncio.sleep(self._delay_seconds)
                 if writer not in self._muted:
                     writer.write(data)
                     await writer.drain()

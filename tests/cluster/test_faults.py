@@ -382,6 +382,19 @@ async def test_connections_are_cut_while_jobs_are_removed(cut_place: tuple[Place
     await asyncio.to_thread(place.until_gone)
 
 
+async def test_connections_are_slow(cut_place: tuple[Place, Proxy]) -> None:
+    """A second from question to answer, and more from one watch to the next: late, and true."""
+    place, proxy = cut_place
+    async with KubernetesStory(place) as story:
+        await story.begin()
+        await asyncio.to_thread(proxy.slow_down, 0.5)
+        for number in range(4):
+            body = f"leave {number % 3}"
+            story.submit(KubernetesTask(f"job-{number}", place.directory, body))
+        await story.settle()
+        await story.check()
+
+
 async def test_connections_fall_silent(cut_place: tuple[Place, Proxy]) -> None:
     """A half-open connection is noticed by what it doesn't answer (kcp#1148 and its like)."""
     place, proxy = cut_place
