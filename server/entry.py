@@ -3,11 +3,18 @@
 import dataclasses
 import hashlib
 import time
+from typing import Final
 
 from engines.base import Job, Reason, State, Status
 from jobengine.v1 import job_engine_pb2 as api
 from server.broadcast import Broadcast
 from server.messages import status_message
+
+DELETED: Final = 9
+"""How far a job is that is gone; before that it is its state that counts, all ends alike."""
+
+UID_DIGITS: Final = 12
+"""So many of a cursor's digits are the uid's; the next one is how far the job is."""
 
 
 class Entry:
@@ -36,13 +43,28 @@ class Entry:
 
     @property
     def cursor(self) -> str:
-        """Names this news: a digest, so that any replica and any later server makes the same."""
+        """Names this news, in the same way on any replica and any later server.
+
+        Digests of the uid and of the status, and between them a digit for how far the job is.
+        """
         if not self._cursor:
-            digest = hashlib.blake2b(self.job.uid.encode(), digest_size=12)
-            digest.update(status_message(self.job.status).SerializeToString(deterministic=True))
-            digest.update(b"deleted" if self.deleted else b"")
-            self._cursor = digest.hexdigest()
+            status = status_message(self.job.status).SerializeToString(deterministic=True)
+            digests = _digest(self.job.uid.encode(), 6), _digest(status, 9)
+            self._cursor = str(self._progress).join(digests)
         return self._cursor
+
+    @property
+    def _progress(self) -> int:
+        state = self.job.status.state
+        return DELETED if self.deleted else min(int(state), int(State.SUCCEEDED))
+
+    def lags_behind(self, cursor: str) -> bool:
+        """Whether a watcher with that cursor has been told of a later state of this very job.
+
+        Another replica was ahead of this one, or a server before it has seen what is gone now.
+        """
+        uid, progress = cursor[:UID_DIGITS], cursor[UID_DIGITS : UID_DIGITS + 1]
+        return self.cursor.startswith(uid) and progress > str(self._progress)
 
     @property
     def read_response(self) -> bytes:
@@ -83,6 +105,10 @@ class Entry:
         if self._changed is None:
             self._changed = Broadcast()
         return await self._changed.wait(timeout_seconds)
+
+
+def _digest(content: bytes, size: int) -> str:
+    return hashlib.blake2b(content, digest_size=size).hexdigest()
 
 
 def forward(old: Status, new: Status) -> Status:

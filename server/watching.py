@@ -27,7 +27,7 @@ async def watch_entry(
     """
     told = cursor
     while True:
-        if told != entry.cursor:
+        if told != entry.cursor and not entry.lags_behind(told):
             told, final = entry.cursor, entry.final
             yield entry.watch_response
             if final:

@@ -11,7 +11,6 @@ from typing import Any, Final, Self
 from engines.backoff import Backoff
 from engines.base import Engine, Event, Job, Limits, LogChunk, LogQuery, Status
 from engines.errors import (
-    EngineError,
     EngineTimeout,
     FieldViolation,
     InvalidSpec,
@@ -21,7 +20,7 @@ from engines.errors import (
 )
 from engines.kubernetes import manifest, record
 from engines.kubernetes.api import Api
-from engines.kubernetes.cluster import Cluster
+from engines.kubernetes.cluster import Cluster, Refused
 from engines.kubernetes.controller import Controller
 from engines.kubernetes.logs import read_output
 from engines.kubernetes.session import ClusterSession
@@ -133,7 +132,7 @@ class KubernetesEngine(Engine):
         controller, job = await self._find(name, uid)
         tracked = controller.active.get(job.uid)
         if tracked is not None:
-            with contextlib.suppress(EngineError):  # that keeps nobody from deleting it
+            with contextlib.suppress(Refused):  # who may not note it may still delete it
                 await controller.note_start(tracked)  # its pods go before it does
         if not await self._api.delete_job(name, job.uid):
             raise JobNotFound(name)

@@ -82,7 +82,9 @@ class Tracked:
     @property
     def start_goes(self) -> bool:
         """Whether no pod that stays tells that the job has started."""
-        return self.status.start_time is not None and not any(
+        if self.status.start_time is None:
+            return False
+        return self.deleted or not any(
             attempt.start_time and not (attempt.deleted or attempt.disrupted)
             for attempt in read_attempts(self.pods.values())
         )

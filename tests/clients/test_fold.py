@@ -56,6 +56,16 @@ def test_cursor_within_a_list_is_not_resumed_from() -> None:
     assert fold.cursor == "before"
 
 
+def test_a_replica_that_lags_behind_takes_nothing_back() -> None:
+    fold = interrupted_after(job("a"), job("b", SUCCEEDED))
+    behind = [job("a", JobState.JOB_STATE_PENDING), job("b", RUNNING)]
+    told = folded(fold, *map(status, behind), synced("c2", full=True))
+    assert [message.event for message in told] == [SYNCED]
+    assert folded(fold, status(job("b", RUNNING))) == []
+    later = status(job("a", SUCCEEDED))
+    assert folded(fold, later) == [later]
+
+
 def test_unchanged_jobs_are_not_told_again() -> None:
     fold = interrupted_after(job("a"), job("b"))
     again = [status(job("a")), status(job("b", SUCCEEDED)), synced("c2", full=True)]

@@ -1,6 +1,7 @@
 """The two watches over a real channel: no gap, no repeat, an end for everybody."""
 
 import asyncio
+import dataclasses
 import time
 from collections.abc import AsyncIterator
 
@@ -90,6 +91,26 @@ async def test_a_cursor_spares_what_was_seen(scene: Scene) -> None:
     assert told(await resumed.read()) == (STATUS, job_pb2.JOB_STATE_RUNNING)
     unknown = scene.watch(cursor="of another world")
     assert told(await unknown.read()) == (STATUS, job_pb2.JOB_STATE_RUNNING)
+
+
+async def test_a_server_that_lags_behind_takes_nothing_back(start: Start) -> None:
+    """The cursor is of another replica, or of a server before it, that has seen more."""
+    ahead, behind = ScriptedEngine(), ScriptedEngine()
+    for engine, status in ((ahead, RUNNING), (behind, Status())):
+        job = Job("a", status, uid="1")
+        engine.script.put_nowait(Snapshot([job], time.monotonic()))
+    async with start(ahead) as one, start(behind) as other:
+        assert await one.server.in_touch(10)
+        assert await other.server.in_touch(10)
+        cursor = (await Scene(one, ahead).watch().read()).cursor
+        scene = Scene(other, behind)
+        call = scene.watch(cursor=cursor, heartbeat=1.0)
+        assert (await call.read()).event == HEARTBEAT
+        await scene.tell(Changed(Job("a", dataclasses.replace(RUNNING, active=2), uid="1")))
+        while (news := await call.read()).event == HEARTBEAT:
+            pass
+        assert told(news) == (STATUS, job_pb2.JOB_STATE_RUNNING)
+        assert told(await scene.watch().read()) == (STATUS, job_pb2.JOB_STATE_RUNNING)
 
 
 async def test_a_deletion_ends_the_watch_with_a_terminal_status(scene: Scene) -> None:

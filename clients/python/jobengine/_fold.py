@@ -50,7 +50,7 @@ class JobsFold:
         if self._listing:
             self._listed.add(job.name)
         known = self._known.get(job.name)
-        if known == job:
+        if known == job or (known is not None and _lags_behind(job, known)):
             return
         if known is not None and known.uid != job.uid:
             yield _vanished(known)
@@ -79,6 +79,13 @@ class JobsFold:
         full = message.full and not self._synced
         self._synced = True
         yield WatchJobsResponse(event=message.event, cursor=message.cursor, full=full)
+
+
+def _lags_behind(job: Job, known: Job) -> bool:
+    """Whether a replica, or a server before it, has told more of the same job already."""
+    if job.uid != known.uid:
+        return False
+    return is_terminal(known.status) or job.status.state < known.status.state
 
 
 def _vanished(job: Job) -> WatchJobsResponse:
