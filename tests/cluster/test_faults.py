@@ -215,7 +215,10 @@ async def test_frozen(hurt: "Cluster", place: Place, component: Any, seconds: in
         starting = KubernetesTask("starting", place.directory, "leave 4")
         story.submit(starting)
         await wait_until("its Job is made", lambda: len(place.objects("jobs")) == 2)
-        reader = asyncio.create_task(follow_output(story, "running"))
+        begun = asyncio.Event()  # a reader that has heard nothing gives up sooner
+        reader = asyncio.create_task(follow_output(story, "running", begun))
+        async with asyncio.timeout(POD_SECONDS):
+            await begun.wait()
         await asyncio.to_thread(hurt.freeze, component)
         try:
             thaw = asyncio.create_task(asyncio.sleep(seconds))
@@ -238,11 +241,14 @@ async def test_frozen(hurt: "Cluster", place: Place, component: Any, seconds: in
         await story.check()
 
 
-async def follow_output(story: KubernetesStory, name: str) -> bytes:
-    """What a job writes, as a reader has it who was there all the time."""
-    output = story.client.logs(name, follow=True)
-    async with contextlib.aclosing(output):
-        return b"".join([chunk.data async for chunk in output])
+async def follow_output(story: KubernetesStory, name: str, begun: asyncio.Event) -> bytes:
+    """What a job writes, as a reader has it who was there all the time; tells when it begins."""
+    data = b""
+    async with contextlib.aclosing(story.client.logs(name, follow=True)) as output:
+        async for chunk in output:
+            data += chunk.data
+            begun.set()
+    return data
 
 
 async def creates_are_refused(story: KubernetesStory) -> None:
