@@ -2,13 +2,17 @@
 
 import contextlib
 import importlib
+import json
 import os
+import ssl
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from benchmarks.docker_daemon import NotMeasurable
+from benchmarks.proxy import Proxy, serving
+from tests.cluster.api import Access
 from tests.cluster.available import GIVEN_KUBECONFIG, problem
 from tests.cluster.fixtures import namespace_on
 
@@ -43,6 +47,38 @@ def _cluster(directory: Path) -> Iterator[Path]:
 
     with Cluster(directory / "cluster") as cluster:
         yield cluster.kubeconfig
+
+
+@contextlib.contextmanager
+def counted(place: Place, directory: Path) -> Iterator[tuple[Place, Proxy]]:
+    """The same place, seen through a proxy that notes each request; the directory is for its file.
+
+    The API server's own metrics don't tell who has asked, and the kubelet and Kubernetes'
+    controllers always do. A proxy hears of one server alone, needs nothing of the API server,
+    and no hook in the engine. It takes plain HTTP, and speaks TLS to the API server.
+    """
+    access = Access.of(place.kubeconfig)
+    tls = ssl.create_default_context(cafile=access.ca_file)
+    if access.cert_file:
+        tls.load_cert_chain(access.cert_file, access.key_file)
+    with serving(Proxy(access.server.replace("https:", "tcp:", 1), None, tls)) as proxy:
+        kubeconfig = directory / "counted.json"
+        kubeconfig.write_text(json.dumps(_kubeconfig(proxy.host, access.token)))
+        yield Place(kubeconfig, place.namespace), proxy
+
+
+def _kubeconfig(host: str, token: str) -> dict[str, Any]:
+    """JSON is YAML as well."""
+    server = host.replace("tcp:", "http:", 1)
+    context = {"cluster": "counted", "user": "user"}
+    return {
+        "apiVersion": "v1",
+        "kind": "Config",
+        "clusters": [{"name": "counted", "cluster": {"server": server}}],
+        "users": [{"name": "user", "user": {"token": token} if token else {}}],
+        "contexts": [{"name": "counted", "context": context}],
+        "current-context": "counted",
+    }
 
 
 def official_client(kubeconfig: str) -> Any:

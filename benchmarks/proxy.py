@@ -1,4 +1,4 @@
-"""Passes on what a server and its Docker daemon say to each other, and notes each request.
+"""Passes on what a server and its Docker daemon or API server say, and notes each request.
 
 A connection carries many requests, so that counting connections would tell nothing: the requests
 are told apart as HTTP does it, by the lengths of their bodies.
@@ -6,12 +6,15 @@ are told apart as HTTP does it, by the lengths of their bodies.
 
 import asyncio
 import contextlib
+import ssl
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
+
+Accept = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
 _CHUNK_BYTES = 64 * 1024
 _START_SECONDS = 10.0
@@ -65,13 +68,18 @@ def _body_bytes(fields: list[str]) -> int:
 
 
 class Proxy:
-    """The requests so far, which other threads may read; `host` is as DOCKER_HOST has it."""
+    """The requests so far, which other threads may read.
 
-    def __init__(self, upstream: str, path: Path) -> None:
-        self.host = f"unix://{path}"
+    `host` is where it listens, as DOCKER_HOST has it: at a path; without one, on a port of
+    loopback, which is known once it serves. With `tls`, it speaks that to what is behind it.
+    """
+
+    def __init__(self, upstream: str, path: Path | None, tls: ssl.SSLContext | None = None) -> None:
+        self.host = "" if path is None else f"unix://{path}"
         self.requests: list[Request] = []
         self._upstream = urlsplit(upstream)
         self._path = path
+        self._tls = tls
         if self._upstream.scheme not in {"unix", "tcp"}:
             raise ValueError(f"no way to count the requests to {upstream}: use unix:// or tcp://")
 
@@ -89,6 +97,12 @@ class Proxy:
             time.sleep(_QUIET_SECONDS)
         raise RuntimeError(f"there is no end of requests: {before}")
 
+    def per_minute(self, seconds: float) -> float:
+        """How many requests a minute has, by those that come within so many seconds from now."""
+        before, began = len(self.requests), time.perf_counter()
+        time.sleep(seconds)
+        return (len(self.requests) - before) / (time.perf_counter() - began) * 60
+
     async def serve(self, started: threading.Event, stopping: asyncio.Event) -> None:
         """Pass on until told to stop."""
         tasks: set[asyncio.Task[None]] = set()
@@ -101,7 +115,7 @@ class Proxy:
             with contextlib.suppress(OSError, asyncio.CancelledError):
                 await self._connection(reader, writer)
 
-        server = await asyncio.start_unix_server(accept, self._path)
+        server = await self._listen(accept)
         started.set()
         await stopping.wait()
         server.close()
@@ -109,10 +123,18 @@ class Proxy:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
+    async def _listen(self, accept: Accept) -> asyncio.Server:
+        if self._path is not None:
+            return await asyncio.start_unix_server(accept, self._path)
+        server = await asyncio.start_server(accept, "127.0.0.1", 0)
+        self.host = f"tcp://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        return server
+
     async def _connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         if self._upstream.scheme == "unix":
             return await asyncio.open_unix_connection(self._upstream.path)
-        return await asyncio.open_connection(self._upstream.hostname, self._upstream.port)
+        host, port = self._upstream.hostname, self._upstream.port
+        return await asyncio.open_connection(host, port, ssl=self._tls)
 
     async def _connection(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         upstream_reader, upstream_writer = await self._connect()
@@ -159,7 +181,13 @@ def counting(upstream: str, directory: Path) -> Iterator[Proxy]:
     Raises:
         ValueError: it can't be counted what is said there.
     """
-    proxy = Proxy(upstream, directory / "proxy.sock")
+    with serving(Proxy(upstream, directory / "proxy.sock")) as proxy:
+        yield proxy
+
+
+@contextlib.contextmanager
+def serving(proxy: Proxy) -> Iterator[Proxy]:
+    """Have it serve on a thread of its own."""
     started, stopping = threading.Event(), asyncio.Event()
     loop = asyncio.new_event_loop()
     thread = threading.Thread(

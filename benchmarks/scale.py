@@ -29,6 +29,8 @@ class Scale:
     kubernetes_creates: int
     kubernetes_jobs: int
     kubernetes_seconds: float
+    kubernetes_scale: int
+    kubernetes_idle_seconds: float
 
 
 NORMAL = Scale(
@@ -50,6 +52,8 @@ NORMAL = Scale(
     kubernetes_creates=20,
     kubernetes_jobs=6,
     kubernetes_seconds=3.0,
+    kubernetes_scale=10_000,
+    kubernetes_idle_seconds=60.0,
 )
 
 QUICK = Scale(
@@ -71,6 +75,8 @@ QUICK = Scale(
     kubernetes_creates=10,
     kubernetes_jobs=2,
     kubernetes_seconds=1.0,
+    kubernetes_scale=1_000,
+    kubernetes_idle_seconds=30.0,
 )
 
 FULL_WATCHERS = 10_000

@@ -8,15 +8,11 @@ from uuid import uuid4
 import uvloop
 
 from benchmarks.kubernetes_cluster import official_client
+from benchmarks.kubernetes_jobs import SPEC, body_of
 from benchmarks.loads import answer, arguments
-from engines.kubernetes.manifest import make_job
-from engines.kubernetes.settings import Settings
-from engines.lifecycle.intent import make_intent
-from jobengine import AsyncClient, JobSpec
-from tests.cluster.images import IMAGE
+from jobengine import AsyncClient
 
 TURN = 5
-SPEC = JobSpec(command=["sleep", "600"], image=IMAGE)
 
 
 async def create(client: AsyncClient) -> float:
@@ -30,14 +26,14 @@ async def create(client: AsyncClient) -> float:
 
 def create_bare(sdk: Any, namespace: str) -> float:
     """The seconds that the official client takes for a Job with the same body."""
-    intent = make_intent(f"bare-{uuid4().hex[:12]}", SPEC, "", 1800.0, now=time.time())
-    body = make_job(intent, SPEC, Settings())
+    name = f"bare-{uuid4().hex[:12]}"
+    body = body_of(name)
     # Else the server under test would take it for one of its own.
     body["metadata"]["labels"] = {"bare": "yes"}
     began = time.perf_counter()
     sdk.create_namespaced_job(namespace, body)
     seconds = time.perf_counter() - began
-    sdk.delete_namespaced_job(intent.name, namespace, propagation_policy="Background")
+    sdk.delete_namespaced_job(name, namespace, propagation_policy="Background")
     return seconds
 
 

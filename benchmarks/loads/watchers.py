@@ -80,7 +80,10 @@ async def main(*, address: str, count: int, name: str, bare: bool) -> None:
     watchers = [stream.result() for stream in streams]
     short = sum(watcher.messages < 2 for watcher in watchers)
     assert not short, f"{short} of {count} watchers were never told of the change"
-    answer(seconds=[w.heard - end_time(w.news, bare=bare) for w in watchers])
+    answer(
+        seconds=[w.heard - end_time(w.news, bare=bare) for w in watchers],
+        last=max(w.heard for w in watchers),
+    )
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ from benchmarks.rows import (
     finished,
     jobs,
     kubernetes,
+    kubernetes_scale,
     read_status,
     start,
     watchers,
@@ -37,4 +38,5 @@ ROWS: Mapping[str, Measuring] = {
     "kubernetes-create-job": kubernetes.measure_creates,
     "kubernetes-endings": kubernetes.measure_endings,
     "kubernetes-read-status": kubernetes.measure_reads,
+    "kubernetes-scale": kubernetes_scale.measure,
 }

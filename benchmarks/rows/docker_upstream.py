@@ -2,7 +2,6 @@
 
 import contextlib
 import statistics
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -81,7 +80,8 @@ def _round(setting: Setting, subject: Subject, idle_seconds: float) -> None:
     job = client.create_job(JobSpec(command=["sh", "-c", SCRIPT], image=IMAGE), name=NAME)
     _await_running(client)
     with _watching(setting, subject.watchers) as watchers:
-        subject.per_minute.append(_per_minute(proxy, idle_seconds))
+        proxy.settle(of_jobs)
+        subject.per_minute.append(proxy.per_minute(idle_seconds))
         _end(setting.host, job.uid)
         watchers.read(LOAD_SECONDS)
     subject.finished.append(proxy.settle(of_jobs) - before)
@@ -102,14 +102,6 @@ def _await_running(client: Client) -> None:
         if event.status.state == JobState.JOB_STATE_RUNNING:
             return
     raise RuntimeError("the job that was to be watched has ended")
-
-
-def _per_minute(proxy: Proxy, seconds: float) -> float:
-    """Of all requests."""
-    proxy.settle(of_jobs)
-    before, began = len(proxy.requests), time.perf_counter()
-    time.sleep(seconds)
-    return (len(proxy.requests) - before) / (time.perf_counter() - began) * 60
 
 
 def _end(host: str, uid: str) -> None:

@@ -47,7 +47,8 @@ def ask(
     row: str, directory: Path, scale: Scale, subjects: Sequence[Mapping[str, Any]]
 ) -> list[Figure]:
     """Reads and lists of two servers in turns, of which the second has many jobs."""
-    reference = f"{FEW} jobs"
+    few = subjects[0]["names"]
+    reference = f"{few} jobs" if few > 1 else "1 job"
     turns = {"turns": scale.turns, "seconds": scale.turn_seconds, "servers": subjects}
     reads = run_load("calls", directory, **turns)["servers"]
     one = {"connections": 1, "outstanding": 1}

@@ -1,16 +1,17 @@
 """Many watchers of one job: what they cost, and how fast one change reaches all."""
 
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import grpc
 
 from benchmarks.figures import Figure, Measure, Reference, Target, at_most
 from benchmarks.loads.echo_server import SERVICE
-from benchmarks.processes import LOAD_SECONDS, Server, echoing, load, serving
+from benchmarks.processes import LOAD_SECONDS, Process, Server, echoing, load, serving
 from benchmarks.scale import Scale
 from jobengine import Client, JobSpec, JobState
 
@@ -68,20 +69,40 @@ def _round(
 ) -> None:
     """Open the watches, see what they take, change the job's status, see when they hear it."""
     before = server.private_bytes
+    with watching(directory, server, count, JOB, bare=subject.bare) as watchers:
+        subject.opening_seconds.append(watchers.opening_seconds)
+        subject.kilobytes.append((server.private_bytes - before) / count / 1e3)
+        change()
+        told = [seconds for one in watchers.told() for seconds in one["seconds"]]
+    subject.late_ms.append([seconds * 1e3 for seconds in told])
+
+
+@dataclass(frozen=True, slots=True)
+class Watching:
+    """Watchers of a job's end, all open, in the processes that `loads.watchers` has."""
+
+    processes: Sequence[Process]
+    opening_seconds: float
+
+    def told(self) -> list[dict[str, Any]]:
+        """What each process tells once its watchers have heard of the end."""
+        return [one.read(LOAD_SECONDS) for one in self.processes]
+
+
+@contextmanager
+def watching(
+    directory: Path, server: Server, count: int, job: str, *, bare: bool = False
+) -> Iterator[Watching]:
+    """So many watchers, from as many processes as that takes."""
     processes = -(-count // PER_PROCESS)
-    arguments = {"address": server.address, "count": count // processes, "name": JOB}
+    arguments = {"address": server.address, "count": count // processes, "name": job, "bare": bare}
     with ExitStack() as stack:
         loads = [
-            stack.enter_context(load("watchers", directory, bare=subject.bare, **arguments))
-            for _ in range(processes)
+            stack.enter_context(load("watchers", directory, **arguments)) for _ in range(processes)
         ]
         opened = [one.read(LOAD_SECONDS) for one in loads]
         assert sum(one["opened"] for one in opened) == count
-        subject.opening_seconds.append(max(one["seconds"] for one in opened))
-        subject.kilobytes.append((server.private_bytes - before) / count / 1e3)
-        change()
-        told = [seconds for one in loads for seconds in one.read(LOAD_SECONDS)["seconds"]]
-    subject.late_ms.append([seconds * 1e3 for seconds in told])
+        yield Watching(loads, max(one["seconds"] for one in opened))
 
 
 def _figures(count: int, ours: Subject, bare: Subject) -> list[Figure]:

@@ -47,6 +47,10 @@ LOOK_SECONDS: Final = 3.0
 
 MAX_LOOK_SECONDS: Final = 60.0
 
+LOOKS_AT_ONCE: Final = 8
+"""Of many jobs that wait for pods; else pings and calls would wait for all of these to be answered,
+and the API server be taken for lost."""
+
 _START, _LOOK, _TTL = "start", "look", "ttl"
 
 _log = structlog.get_logger(__name__)
@@ -70,6 +74,7 @@ class Controller:
         self._early_pods: dict[str, dict[str, Json]] = {}
         self._versions: dict[str, str] = {}  # by uid, of every Job
         self._listed: set[str] = set()
+        self._looking = asyncio.Semaphore(LOOKS_AT_ONCE)
         self._timers = Timers(self._due)
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -385,7 +390,9 @@ class Controller:
         if tracked is None or tracked.status.start_time is not None or tracked.stopping:
             return
         if timer.kind == _LOOK:
-            if not tracked.pods:
+            if tracked.suspended:
+                self._look_later(tracked)
+            elif not tracked.pods:
                 self._spawn(tracked, lambda: self._look(tracked))
             return
         reason = facts.PULL_FAILED if tracked.pull_fails else facts.START_TIMEOUT
@@ -413,10 +420,15 @@ class Controller:
     async def _look(self, tracked: Tracked) -> None:
         """Ask why there is no pod: only Kubernetes' events tell (quota, missing account)."""
         intent = tracked.intent
-        said: Sequence[str] = await self._api.failed_creates(intent.uid)
+        async with self._looking:
+            said: Sequence[str] = await self._api.failed_creates(intent.uid)
         if said and not tracked.pods:
             tracked.words = said[-1]
             self._evaluate(tracked)
+        self._look_later(tracked)
+
+    def _look_later(self, tracked: Tracked) -> None:
+        intent = tracked.intent
         tracked.looks += 1
         pause = min(LOOK_SECONDS * 2**tracked.looks, MAX_LOOK_SECONDS)
         self._timers.add(Timer(time.time() + pause, _LOOK, intent.name, intent.uid))

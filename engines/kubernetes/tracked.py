@@ -90,6 +90,11 @@ class Tracked:
         )
 
     @property
+    def suspended(self) -> bool:
+        """Whether it shall have no pods for now, for example by Kueue."""
+        return bool(self.job["spec"].get("suspend"))
+
+    @property
     def kubernetes_ends_it(self) -> bool:
         """Whether the Job is finished in Kubernetes' eyes, so that its own TTL applies."""
         return any(condition(self.job["status"], kind) for kind in ("Complete", "Failed"))
