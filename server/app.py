@@ -95,7 +95,7 @@ class Server:
 
     def _add_services(self, grpc_server: grpc.aio.Server) -> None:
         service = Service(self._engine, self.mirror, self._config)
-        grpc_server.add_generic_rpc_handlers((rpc.bind(service),))
+        grpc_server.add_generic_rpc_handlers((rpc.bind(service, self._config.slow_reader_seconds),))
         health_pb2_grpc.add_HealthServicer_to_server(self._health, grpc_server)  # pyright: ignore[reportUnknownMemberType]
         names = (rpc.SERVICE.full_name, health.SERVICE_NAME, reflection.SERVICE_NAME)
         reflection.enable_server_reflection(names, grpc_server)

@@ -246,6 +246,14 @@ def serve(  # noqa: PLR0913  (each is an option of the command line)
             help="Watches and log reads that may be open at once.",
         ),
     ] = 20_000,
+    slow_reader_timeout: Annotated[
+        float,
+        typer.Option(
+            envvar="JOBENGINE_SLOW_READER_TIMEOUT",
+            min=0.1,
+            help="Seconds that a stream's client may leave unread what was sent to it.",
+        ),
+    ] = 60.0,
     log_level: Annotated[
         str,
         typer.Option(
@@ -291,6 +299,7 @@ def serve(  # noqa: PLR0913  (each is an option of the command line)
         engine_timeout_seconds=engine_timeout,
         stop_grace_seconds=stop_grace,
         max_streams=max_streams,
+        slow_reader_seconds=slow_reader_timeout,
     )
     shared = {"default_start_timeout": default_start_timeout, "log_limit_bytes": log_limit_bytes}
     settings: dict[str, dict[str, Any]] = {

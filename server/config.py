@@ -26,6 +26,9 @@ class Config:
     max_streams: int = 20_000
     """How many watches and log reads may be open at once."""
 
+    slow_reader_seconds: float = 60.0
+    """How long the client of a stream may read nothing, once its connection's window is full."""
+
     max_spec_bytes: int = 1024 * 1024
     """A job spec's size at most, serialised."""
 

@@ -54,11 +54,24 @@ class TooManyStreams(RequestError):
         )
 
 
+class SlowReader(RequestError):
+    """A stream's client has left for too long what was sent to it."""
+
+    limit = "slow_reader_timeout"
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__(
+            f"the stream was ended, for nothing of it was read for {seconds:g} s: "
+            "call again with the last cursor, and read on"
+        )
+
+
 _Code = grpc.StatusCode
 _TABLE: dict[type[Exception], tuple[grpc.StatusCode, int]] = {
     InvalidRequest: (_Code.INVALID_ARGUMENT, reasons.ERROR_REASON_INVALID_FIELD),
     ServerStopping: (_Code.UNAVAILABLE, reasons.ERROR_REASON_SERVER_STOPPING),
     TooManyStreams: (_Code.RESOURCE_EXHAUSTED, reasons.ERROR_REASON_LIMIT_REACHED),
+    SlowReader: (_Code.RESOURCE_EXHAUSTED, reasons.ERROR_REASON_LIMIT_REACHED),
     engine_errors.InvalidSpec: (_Code.INVALID_ARGUMENT, reasons.ERROR_REASON_UNSUPPORTED_FIELD),
     engine_errors.InvalidToken: (_Code.INVALID_ARGUMENT, reasons.ERROR_REASON_INVALID_TOKEN),
     engine_errors.JobNotFound: (_Code.NOT_FOUND, reasons.ERROR_REASON_JOB_NOT_FOUND),
@@ -82,7 +95,7 @@ _TABLE: dict[type[Exception], tuple[grpc.StatusCode, int]] = {
         reasons.ERROR_REASON_LIMIT_REACHED,
     ),
 }
-_RETRYABLE = (ServerStopping, TooManyStreams, engine_errors.EngineUnavailable)
+_RETRYABLE = (ServerStopping, TooManyStreams, SlowReader, engine_errors.EngineUnavailable)
 
 
 def to_status(error: EngineError | RequestError) -> tuple[grpc.StatusCode, status_pb2.Status]:
@@ -100,7 +113,7 @@ def _details(error: EngineError | RequestError, reason: int) -> Iterable[Message
         reason=reasons.ErrorReason.Name(reason).removeprefix(_REASON_PREFIX),  # type: ignore[arg-type]
         domain=DOMAIN,
     )
-    if isinstance(error, TooManyStreams | engine_errors.LimitReached):
+    if isinstance(error, TooManyStreams | SlowReader | engine_errors.LimitReached):
         info.metadata["limit"] = error.limit
     if isinstance(error, engine_errors.CapabilityMissing):
         info.metadata["capability"] = error.capability

@@ -1,7 +1,9 @@
 """Binds the service to gRPC: parses requests, and turns errors into statuses with details."""
 
+import asyncio
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from contextlib import aclosing
 from typing import Any, NoReturn
 
 import grpc
@@ -13,7 +15,7 @@ from grpc_reflection.v1alpha import reflection, reflection_pb2
 
 from engines.errors import EngineError, EngineFailed, FieldViolation
 from jobengine.v1 import job_engine_pb2
-from server.errors import InvalidRequest, RequestError, to_status
+from server.errors import InvalidRequest, RequestError, SlowReader, to_status
 from server.service import Service
 
 SERVICE = job_engine_pb2.DESCRIPTOR.services_by_name["JobEngine"]
@@ -26,21 +28,26 @@ Context = grpc.aio.ServicerContext[bytes, Message | bytes]
 Parse = Callable[[bytes], Message]
 
 
-def bind(service: Service) -> grpc.GenericRpcHandler:
-    """The handler of all RPCs; it parses requests too, so that garbage is an error like others."""
+def bind(service: Service, slow_reader_seconds: float) -> grpc.GenericRpcHandler:
+    """The handler of all RPCs; it parses requests too, so that garbage is an error like others.
+
+    The client of a stream may leave for `slow_reader_seconds` what was sent to it.
+    """
     return grpc.method_handlers_generic_handler(
-        SERVICE.full_name, {method.name: _handler(service, method) for method in SERVICE.methods}
+        SERVICE.full_name,
+        {method.name: _handler(service, method, slow_reader_seconds) for method in SERVICE.methods},
     )
 
 
 def _handler(
-    service: Service, method: MethodDescriptor
+    service: Service, method: MethodDescriptor, slow_reader_seconds: float
 ) -> "grpc.RpcMethodHandler[bytes, Message | bytes]":
     parse = _parser(method)
     behaviour = getattr(service, re.sub(r"(?<!^)(?=[A-Z])", "_", method.name).lower())
     if method.server_streaming:
         return grpc.unary_stream_rpc_method_handler(
-            _stream(method.name, parse, behaviour), response_serializer=_serialise
+            _stream(method.name, parse, behaviour, slow_reader_seconds),
+            response_serializer=_serialise,
         )
     return grpc.unary_unary_rpc_method_handler(
         _unary(method.name, parse, behaviour), response_serializer=_serialise
@@ -60,16 +67,29 @@ def _unary(
 
 
 def _stream(
-    name: str, parse: Parse, behaviour: Callable[[Message], AsyncIterator[Message | bytes]]
-) -> Callable[[bytes, Context], AsyncIterator[Message | bytes]]:
-    async def call(raw: bytes, context: Context) -> AsyncIterator[Message | bytes]:
+    name: str,
+    parse: Parse,
+    behaviour: Callable[[Message], AsyncGenerator[Message | bytes]],
+    slow_reader_seconds: float,
+) -> Callable[[bytes, Context], Awaitable[None]]:
+    async def call(raw: bytes, context: Context) -> None:
         try:
-            async for response in behaviour(parse(raw)):
-                yield response
+            async with aclosing(behaviour(parse(raw))) as responses:
+                async for response in responses:
+                    await _write(context, response, slow_reader_seconds)
         except Exception as error:  # noqa: BLE001
             await _abort(name, context, error)
 
     return call
+
+
+async def _write(context: Context, response: Message | bytes, seconds: float) -> None:
+    """Send a message; that takes as long as the client lets the connection be full."""
+    try:
+        async with asyncio.timeout(seconds):
+            await context.write(response)
+    except TimeoutError:
+        raise SlowReader(seconds) from None
 
 
 def _parser(method: MethodDescriptor) -> Parse:

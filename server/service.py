@@ -6,7 +6,7 @@ import dataclasses
 import hashlib
 import secrets
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Generator, Sequence
+from collections.abc import AsyncGenerator, Generator, Sequence
 
 import structlog
 
@@ -233,7 +233,7 @@ class Service:
 
     # -- streams ------------------------------------------------------------------------------
 
-    async def watch_status(self, request: api.WatchStatusRequest) -> AsyncIterator[bytes]:
+    async def watch_status(self, request: api.WatchStatusRequest) -> AsyncGenerator[bytes]:
         """Stream a job's status until its end."""
         _refuse([*validation.check_name(request.name), *validation.check_watch(request)])
         with self._stream():
@@ -246,7 +246,7 @@ class Service:
 
     async def watch_jobs(
         self, request: api.WatchJobsRequest
-    ) -> AsyncIterator[api.WatchJobsResponse]:
+    ) -> AsyncGenerator[api.WatchJobsResponse]:
         """Stream all jobs that match until the caller ends it."""
         selector, violations = validation.read_selector(request.label_selector)
         _refuse([*validation.check_watch(request), *violations])
@@ -258,7 +258,7 @@ class Service:
             ):
                 yield message
 
-    async def read_logs(self, request: api.ReadLogsRequest) -> AsyncIterator[api.ReadLogsResponse]:
+    async def read_logs(self, request: api.ReadLogsRequest) -> AsyncGenerator[api.ReadLogsResponse]:
         """Stream what an instance wrote."""
         _refuse(validation.check_logs(request))
         if Capability.LOGS not in self._engine.capabilities:

@@ -11,7 +11,14 @@ from google.rpc import error_details_pb2, status_pb2
 from engines import errors as engine_errors
 from engines.errors import EngineError, FieldViolation
 from jobengine.v1 import error_reason_pb2
-from server.errors import InvalidRequest, RequestError, ServerStopping, TooManyStreams, to_status
+from server.errors import (
+    InvalidRequest,
+    RequestError,
+    ServerStopping,
+    SlowReader,
+    TooManyStreams,
+    to_status,
+)
 
 VIOLATION = FieldViolation("spec.image", "no")
 CASES: list[tuple[EngineError | RequestError, grpc.StatusCode, str]] = [
@@ -32,6 +39,7 @@ CASES: list[tuple[EngineError | RequestError, grpc.StatusCode, str]] = [
     (engine_errors.LimitReached("jobs", "a"), grpc.StatusCode.RESOURCE_EXHAUSTED, "LIMIT_REACHED"),
     (ServerStopping(), grpc.StatusCode.UNAVAILABLE, "SERVER_STOPPING"),
     (TooManyStreams(3), grpc.StatusCode.RESOURCE_EXHAUSTED, "LIMIT_REACHED"),
+    (SlowReader(3), grpc.StatusCode.RESOURCE_EXHAUSTED, "LIMIT_REACHED"),
 ]
 
 

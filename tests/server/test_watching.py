@@ -2,8 +2,10 @@
 
 import asyncio
 import dataclasses
+import secrets
 import time
 from collections.abc import AsyncIterator
+from typing import Any
 
 import grpc
 import pytest
@@ -252,3 +254,43 @@ async def test_as_many_streams_as_allowed(start: Start) -> None:
             await scene.watch().read()
         assert refused.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
         await running.stub.ReadStatus(api.ReadStatusRequest(name="a"))
+
+
+async def test_who_does_not_read_is_cut_off_and_may_come_again(start: Start) -> None:
+    """Meanwhile the others are told everything."""
+    engine = ScriptedEngine()
+    engine.script.put_nowait(Snapshot([Job("a", RUNNING, uid="1")], time.monotonic()))
+    async with start(engine, slow_reader_seconds=0.2, max_streams=2) as running:
+        assert await running.server.in_touch(10)
+        scene = Scene(running, engine)
+        slow, call = scene.watch(), scene.watch()
+        first = await slow.read()
+        await call.read()
+        status = RUNNING
+        while await is_full(scene):  # its connection's window takes megabytes
+            status = dataclasses.replace(RUNNING, message=secrets.token_hex(50_000))
+            await scene.tell(Changed(Job("a", status, uid="1")))
+            while (news := await call.read()).status.message != status.message:
+                pass
+        with pytest.raises(grpc.aio.AioRpcError) as cut:
+            await read_all(slow)
+        assert cut.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+        assert reason_and_fields(cut.value)[0] == "LIMIT_REACHED"
+        assert (await scene.watch(cursor=first.cursor).read()).status == news.status
+
+
+async def is_full(scene: Scene) -> bool:
+    """Whether a further stream is refused."""
+    further = scene.watch()
+    try:
+        await further.read()
+    except grpc.aio.AioRpcError as error:
+        assert error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+        return True
+    further.cancel()
+    return False
+
+
+async def read_all(call: Any) -> None:
+    while await call.read() is not grpc.aio.EOF:
+        pass
