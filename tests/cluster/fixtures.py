@@ -17,7 +17,8 @@ from tests.faults.processes import until
 if TYPE_CHECKING:  # it can't be started everywhere
     from tests.cluster.cluster import Cluster
 
-_ACCOUNT_SECONDS = 30.0
+_ACCOUNT_SECONDS = 90.0
+"""Kubernetes' controllers stay away for up to 30 s from an API server that they found gone."""
 
 
 class Reachable(Protocol):
