@@ -30,7 +30,8 @@ class Progress(Generic[A]):
         self.succeeded: set[int] = set()
         self.failures: list[A] = []
         self.last_success: A | None = None
-        self.first_start: float | None = None
+        self._first_start: float | None = None
+        self._active_since: dict[Key, float | None] = {}
         self.last_end: float | None = None
         for attempt in attempts:
             self.add(attempt)
@@ -38,15 +39,15 @@ class Progress(Generic[A]):
     def add(self, attempt: A) -> None:
         """Take in an attempt that has started, or again once it has ended."""
         key, end = key_of(attempt), attempt.end
-        if end is not None and end.reason == facts.NEVER_RAN:
-            self.active.discard(key)
-            return
-        if attempt.start_time:
-            self.first_start = min(self.first_start or attempt.start_time, attempt.start_time)
         if end is None:
             self.active.add(key)
+            self._active_since[key] = attempt.start_time
             return
         self.active.discard(key)
+        self._active_since.pop(key, None)
+        if end.reason == facts.NEVER_RAN:
+            return
+        self._first_start = _first((self._first_start, attempt.start_time))
         self.last_end = max(self.last_end or 0.0, end.time)
         if end.reason == facts.EXITED and end.code == 0:
             self.succeeded.add(attempt.instance)
@@ -54,6 +55,15 @@ class Progress(Generic[A]):
                 self.last_success = attempt
         elif end.reason != facts.STOPPED:
             self.failures.append(attempt)
+
+    @property
+    def first_start(self) -> float | None:
+        """When the first attempt started of those that run or ran.
+
+        One that was claimed as the job was stopped looks as if it ran, until it says that it
+        never did: then it doesn't count, as if only that had been seen of it.
+        """
+        return _first((self._first_start, *self._active_since.values()))
 
     def decisive(self, max_retries: int) -> A | None:
         """The failure that settled the job's outcome, if one has."""
@@ -64,6 +74,10 @@ class Progress(Generic[A]):
             if count > max_retries or not _retriable(attempt):
                 return attempt
         return None
+
+
+def _first(times: Iterable[float | None]) -> float | None:
+    return min((time for time in times if time), default=None)
 
 
 def _order(attempt: Attempt) -> tuple[float, int, int]:

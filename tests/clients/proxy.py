@@ -73,6 +73,8 @@ class Proxy:
             await asyncio.gather(self._pass(reader, far_writer), self._pass(far_reader, writer))
         except OSError:
             writer.transport.abort()
+        except asyncio.CancelledError:
+            pass  # by `_stop`; asyncio's streams would complain of it aloud
 
     async def _connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         if self._target.startswith("unix://"):

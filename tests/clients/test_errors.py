@@ -3,11 +3,13 @@
 import pickle
 import socket
 from collections.abc import Generator
+from concurrent.futures import ThreadPoolExecutor
 
 import grpc
 import pytest
 
 from jobengine import Client, JobSpec, RetryPolicy, errors
+from jobengine.v1 import job_engine_pb2 as api
 from tests.clients.blocking import NewClient
 from tests.clients.server import Server
 from tests.clients.specs import endless, fake
@@ -19,6 +21,29 @@ def closed_port() -> Generator[str]:
     with socket.socket() as holder:
         holder.bind(("127.0.0.1", 0))
         yield f"127.0.0.1:{holder.getsockname()[1]}"
+
+
+@pytest.fixture
+def cancelling_server() -> Generator[str]:
+    """A server that ends its first call as gRPC ends those that come while a server stops."""
+    codes = iter((grpc.StatusCode.CANCELLED,))
+
+    def answer(_: bytes, context: grpc.ServicerContext) -> bytes:
+        if (code := next(codes, None)) is not None:
+            context.abort(code, code.name)
+        return api.ReadEngineResponse(name="another").SerializeToString()
+
+    with ThreadPoolExecutor() as pool:
+        server = grpc.server(pool)
+        method: grpc.RpcMethodHandler[bytes, bytes] = grpc.unary_unary_rpc_method_handler(answer)
+        service = grpc.method_handlers_generic_handler(
+            "jobengine.v1.JobEngine", {"ReadEngine": method}
+        )
+        server.add_generic_rpc_handlers((service,))
+        port = server.add_insecure_port("127.0.0.1:0")
+        server.start()
+        yield f"127.0.0.1:{port}"
+        server.stop(None).wait()
 
 
 @pytest.mark.parametrize("method", ["read_job", "read_status", "cancel_job", "delete_job", "wait"])
@@ -98,6 +123,12 @@ def test_nobody_there(new_client: NewClient, closed_port: str) -> None:
     assert caught.value.reason == ""
     with pytest.raises(errors.Unavailable):
         list(client.watch_status("x"))
+
+
+def test_call_that_a_stopping_server_cancels_is_made_again(
+    new_client: NewClient, cancelling_server: str
+) -> None:
+    assert new_client(cancelling_server).read_engine().name == "another"
 
 
 def test_closed_client(new_client: NewClient, fake_server: Server) -> None:

@@ -110,3 +110,14 @@ def test_a_job_deleted_while_the_list_is_sent_is_told_gone_once() -> None:
     told = folded(fold, synced("c2", full=True), deleted(job("a", SUCCEEDED), cursor="c3"))
     assert [event.event for event in told] == [DELETED, SYNCED]
     assert fold.cursor == "c3"
+
+
+def test_a_deletion_is_told_once_though_the_resumed_call_is_cut_short() -> None:
+    """The next call begins where that one began, and tells it again."""
+    fold = interrupted_after(job("a", SUCCEEDED))
+    gone = deleted(job("a", SUCCEEDED), cursor="c2")
+    assert folded(fold, gone) == [gone]
+    for _ in range(2):
+        fold.begin()
+        assert folded(fold, gone) == []
+    assert folded(fold, synced("c2", full=False)) == [synced("c2", full=False)]

@@ -30,7 +30,9 @@ class JobsFold:
     def begin(self) -> None:
         """A new call begins, with the cursor."""
         self._listed.clear()
-        self._told_gone.clear()
+        if not self._listing:
+            self._told_gone.clear()
+        # Otherwise the call before was cut short, and this one tells the same deletions again.
         self._listing = True
 
     def fold(self, message: WatchJobsResponse) -> Iterator[WatchJobsResponse]:
@@ -62,7 +64,9 @@ class JobsFold:
         if known is not None and known.uid != message.job.uid:
             return  # its end was told when the next job of that name showed up
         if message.job.uid in self._told_gone:
-            return  # it was deleted while the list was sent that it is missing from
+            return  # it is missing from the list that was being sent, or that was cut short
+        if self._listing:
+            self._told_gone.add(message.job.uid)
         self._known.pop(message.job.name, None)
         yield message
 

@@ -34,6 +34,9 @@ _BY_CODE: dict[StatusCode, type[JobEngineError]] = {
     StatusCode.UNIMPLEMENTED: errors.Unsupported,
     StatusCode.RESOURCE_EXHAUSTED: errors.LimitReached,
     StatusCode.UNAVAILABLE: errors.Unavailable,
+    # By a server that stops: so gRPC ends calls that came too late to be looked at. (Calls that
+    # are cancelled on this side have no error to tell.)
+    StatusCode.CANCELLED: errors.Unavailable,
     StatusCode.DEADLINE_EXCEEDED: errors.DeadlineExceeded,
     StatusCode.INTERNAL: errors.EngineFailed,
     StatusCode.UNAUTHENTICATED: errors.Unauthenticated,

@@ -188,3 +188,12 @@ def test_an_attempt_is_counted_once_when_it_ends() -> None:
     progress = Progress([runs()])
     progress.add(OK)
     assert status(intent(), progress, None).active is None
+
+
+def test_a_claim_that_was_seen_before_it_came_to_nothing_leaves_no_trace() -> None:
+    """Else the next server, which sees only what came of it, would tell another end."""
+    claimed = Progress([runs()])
+    assert claimed.first_start == 10.0
+    never = ran(reason=facts.NEVER_RAN)
+    claimed.add(never)
+    assert status(intent(), claimed, CANCEL) == status(intent(), Progress([never]), CANCEL)

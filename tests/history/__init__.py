@@ -1,0 +1,1 @@
+"""What watchers were told while things broke, written down and held against the promises."""
