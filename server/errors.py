@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import Iterable, Sequence
+from typing import ClassVar
 
 import grpc
 from google.protobuf import any_pb2, duration_pb2
@@ -42,7 +43,13 @@ class ServerStopping(RequestError):
         super().__init__("the server is stopping: call again, streams with their last cursor")
 
 
-class TooManyStreams(RequestError):
+class StreamLimit(RequestError):
+    """A limit that the operator has set to streams is reached; `limit` names it."""
+
+    limit: ClassVar[str]
+
+
+class TooManyStreams(StreamLimit):
     """As many streams are open as the operator allows."""
 
     limit = "max_streams"
@@ -54,7 +61,7 @@ class TooManyStreams(RequestError):
         )
 
 
-class SlowReader(RequestError):
+class SlowReader(StreamLimit):
     """A stream's client has left for too long what was sent to it."""
 
     limit = "slow_reader_timeout"
@@ -70,8 +77,7 @@ _Code = grpc.StatusCode
 _TABLE: dict[type[Exception], tuple[grpc.StatusCode, int]] = {
     InvalidRequest: (_Code.INVALID_ARGUMENT, reasons.ERROR_REASON_INVALID_FIELD),
     ServerStopping: (_Code.UNAVAILABLE, reasons.ERROR_REASON_SERVER_STOPPING),
-    TooManyStreams: (_Code.RESOURCE_EXHAUSTED, reasons.ERROR_REASON_LIMIT_REACHED),
-    SlowReader: (_Code.RESOURCE_EXHAUSTED, reasons.ERROR_REASON_LIMIT_REACHED),
+    StreamLimit: (_Code.RESOURCE_EXHAUSTED, reasons.ERROR_REASON_LIMIT_REACHED),
     engine_errors.InvalidSpec: (_Code.INVALID_ARGUMENT, reasons.ERROR_REASON_UNSUPPORTED_FIELD),
     engine_errors.InvalidToken: (_Code.INVALID_ARGUMENT, reasons.ERROR_REASON_INVALID_TOKEN),
     engine_errors.JobNotFound: (_Code.NOT_FOUND, reasons.ERROR_REASON_JOB_NOT_FOUND),
@@ -95,7 +101,7 @@ _TABLE: dict[type[Exception], tuple[grpc.StatusCode, int]] = {
         reasons.ERROR_REASON_LIMIT_REACHED,
     ),
 }
-_RETRYABLE = (ServerStopping, TooManyStreams, SlowReader, engine_errors.EngineUnavailable)
+_RETRYABLE = (ServerStopping, StreamLimit, engine_errors.EngineUnavailable)
 
 
 def to_status(error: EngineError | RequestError) -> tuple[grpc.StatusCode, status_pb2.Status]:
@@ -113,7 +119,7 @@ def _details(error: EngineError | RequestError, reason: int) -> Iterable[Message
         reason=reasons.ErrorReason.Name(reason).removeprefix(_REASON_PREFIX),  # type: ignore[arg-type]
         domain=DOMAIN,
     )
-    if isinstance(error, TooManyStreams | SlowReader | engine_errors.LimitReached):
+    if isinstance(error, StreamLimit | engine_errors.LimitReached):
         info.metadata["limit"] = error.limit
     if isinstance(error, engine_errors.CapabilityMissing):
         info.metadata["capability"] = error.capability

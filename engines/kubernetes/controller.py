@@ -235,9 +235,7 @@ class Controller:
             noted = record.start_annotation(tracked.status.start_time)
             if not noted or record.read_start(tracked.job) is not None:
                 return
-            version = tracked.job["metadata"]["resourceVersion"]
-            metadata = {"resourceVersion": version, "annotations": noted}
-            if await self._patched(tracked, {"metadata": metadata}):
+            if await self._patched(tracked, noted):
                 return
 
     async def stop(
@@ -255,12 +253,8 @@ class Controller:
         for _ in range(MAX_CONFLICTS):
             if record.read_stop(tracked.job) is not None or tracked.judge().state.terminal:
                 break
-            metadata = {
-                "resourceVersion": tracked.job["metadata"]["resourceVersion"],
-                "annotations": record.start_annotation(tracked.status.start_time)
-                | record.stop_annotation(stop),
-            }
-            if await self._patched(tracked, {"metadata": metadata, "spec": spec}):
+            noted = record.start_annotation(tracked.status.start_time)
+            if await self._patched(tracked, noted | record.stop_annotation(stop), spec):
                 break
         if grace is not None:
             await self.end_pods(tracked, grace)
@@ -283,14 +277,9 @@ class Controller:
             status = tracked.judge()
             if record.read_end(tracked.job) is not None or not status.state.terminal:
                 break
-            metadata = {
-                "resourceVersion": tracked.job["metadata"]["resourceVersion"],
-                "annotations": record.end_annotation(status),
-            }
-            patch: dict[str, Any] = {"metadata": metadata}
-            if intent.ttl is not None:
-                patch["spec"] = {"ttlSecondsAfterFinished": math.ceil(intent.ttl)}
-            if await self._patched(tracked, patch):
+            ttl = intent.ttl
+            spec = None if ttl is None else {"ttlSecondsAfterFinished": math.ceil(ttl)}
+            if await self._patched(tracked, record.end_annotation(status), spec):
                 break
         tracked.ending = False
         self._evaluate(tracked)
@@ -323,8 +312,15 @@ class Controller:
 
     # -- writing ------------------------------------------------------------------------------
 
-    async def _patched(self, tracked: Tracked, patch: Json) -> bool:
+    async def _patched(
+        self, tracked: Tracked, annotations: Mapping[str, str], spec: Json | None = None
+    ) -> bool:
         """Change a Job as it was last seen; False where it was changed since, and is read anew."""
+        version = tracked.job["metadata"]["resourceVersion"]
+        metadata = {"resourceVersion": version, "annotations": annotations}
+        patch: dict[str, Json] = {"metadata": metadata}
+        if spec is not None:
+            patch["spec"] = spec
         try:
             found = await self._api.patch_job(tracked.intent.name, patch)
         except Refused as refusal:

@@ -26,12 +26,11 @@ class Progress(Generic[A]):
     """What a job's attempts come to. The order in which they are added makes no difference."""
 
     def __init__(self, attempts: Iterable[A] = ()) -> None:
-        self.active: set[Key] = set()
+        self.active: dict[Key, float | None] = {}  # with their start times
         self.succeeded: set[int] = set()
         self.failures: list[A] = []
         self.last_success: A | None = None
         self._first_start: float | None = None
-        self._active_since: dict[Key, float | None] = {}
         self.last_end: float | None = None
         for attempt in attempts:
             self.add(attempt)
@@ -40,11 +39,9 @@ class Progress(Generic[A]):
         """Take in an attempt that has started, or again once it has ended."""
         key, end = key_of(attempt), attempt.end
         if end is None:
-            self.active.add(key)
-            self._active_since[key] = attempt.start_time
+            self.active[key] = attempt.start_time
             return
-        self.active.discard(key)
-        self._active_since.pop(key, None)
+        self.active.pop(key, None)
         if end.reason == facts.NEVER_RAN:
             return
         self._first_start = _first((self._first_start, attempt.start_time))
@@ -63,7 +60,7 @@ class Progress(Generic[A]):
         One that was claimed as the job was stopped looks as if it ran, until it says that it
         never did: then it doesn't count, as if only that had been seen of it.
         """
-        return _first((self._first_start, *self._active_since.values()))
+        return _first((self._first_start, *self.active.values()))
 
     def decisive(self, max_retries: int) -> A | None:
         """The failure that settled the job's outcome, if one has."""
