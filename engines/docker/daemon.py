@@ -162,7 +162,8 @@ class Daemon:
 
     def _each(self, items: Iterator[T]) -> Iterator[T]:
         with self.translated():
-            yield from items
+            for item in items:  # noqa: UP028 - `yield from` would close an interrupted stream again
+                yield item
 
     def _client(self, timeout: float | None, version: str = "") -> APIClient:
         arguments = cast("dict[str, Any]", kwargs_from_env(self._environment))

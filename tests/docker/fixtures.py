@@ -15,6 +15,9 @@ if TYPE_CHECKING:  # what it imports may be missing here
     from tests.docker.daemons import Dockerd
 
 
+LOG_LINES = 40
+
+
 class Reachable(Protocol):
     """A daemon that has the image of the tests."""
 
@@ -75,6 +78,21 @@ def make_dockerd(
             return daemon
 
         yield make
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item,
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Show of a failed test what its daemons have logged last."""
+    report = yield
+    if report.failed:
+        for name, daemon in getattr(item, "funcargs", {}).items():
+            log = getattr(daemon, "log", None)
+            if name in {"dockerd", "podman_service", "daemon"} and log is not None:
+                lines = log.read_text(errors="replace").splitlines()
+                report.sections.append((f"Log of {name}", "\n".join(lines[-LOG_LINES:])))
+    return report
 
 
 def _skip_for(engine: str, problem: str) -> None:
