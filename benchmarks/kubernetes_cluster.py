@@ -86,3 +86,12 @@ def official_client(kubeconfig: str) -> Any:
     config = importlib.import_module("kubernetes.config")
     client = importlib.import_module("kubernetes.client")
     return client.BatchV1Api(config.new_client_from_config(kubeconfig))
+
+
+def forbid_pods(place: Place) -> None:
+    """Have no pod made in the namespace: they would take the processors that are measured on."""
+    config = importlib.import_module("kubernetes.config")
+    client = importlib.import_module("kubernetes.client")
+    core = client.CoreV1Api(config.new_client_from_config(str(place.kubeconfig)))
+    quota = {"metadata": {"name": "no-pods"}, "spec": {"hard": {"pods": "0"}}}
+    core.create_namespaced_resource_quota(place.namespace, quota)

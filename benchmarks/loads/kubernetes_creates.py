@@ -5,12 +5,14 @@ import time
 from typing import Any
 from uuid import uuid4
 
+import grpc
 import uvloop
 
 from benchmarks.kubernetes_cluster import official_client
 from benchmarks.kubernetes_jobs import SPEC, body_of
 from benchmarks.loads import answer, arguments
 from jobengine import AsyncClient
+from jobengine.v1.job_engine_pb2 import CreateJobRequest
 
 TURN = 5
 
@@ -33,22 +35,30 @@ def create_bare(sdk: Any, namespace: str) -> float:
     began = time.perf_counter()
     sdk.create_namespaced_job(namespace, body)
     seconds = time.perf_counter() - began
-    sdk.delete_namespaced_job(name, namespace, propagation_policy="Background")
+    sdk.delete_namespaced_job(name, namespace, propagation_policy="Foreground")
     return seconds
 
 
-async def main(*, address: str, kubeconfig: str, namespace: str, count: int) -> None:
-    """Create so many of each."""
+async def main(*, address: str, echo: str, kubeconfig: str, namespace: str, count: int) -> None:
+    """Create so many of each, and as often call the bare echo with a request of the same size."""
     ours: list[float] = []
     theirs: list[float] = []
+    hops: list[float] = []
     sdk = official_client(kubeconfig)
-    async with AsyncClient(address) as client:
+    request = CreateJobRequest(spec=SPEC, request_id=str(uuid4())).SerializeToString()
+    async with AsyncClient(address) as client, grpc.aio.insecure_channel(echo) as channel:
+        bare: Any = channel.unary_unary("/jobengine.v1.JobEngine/ReadStatus")
         await create(client)
         create_bare(sdk, namespace)
+        await bare(request)
         for _ in range(math.ceil(count / TURN)):
             ours += [await create(client) for _ in range(TURN)]
-            theirs += [create_bare(sdk, namespace) for _ in range(TURN)]
-    answer(ours=ours, theirs=theirs)
+            for _ in range(TURN):
+                began = time.perf_counter()
+                await bare(request)
+                hops.append(time.perf_counter() - began)
+                theirs.append(create_bare(sdk, namespace))
+    answer(ours=ours, theirs=theirs, hops=hops)
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ import time
 
 from benchmarks.kubernetes_cluster import official_client
 from benchmarks.loads import answer, arguments
-from engines.kubernetes.reflector import PAGE_SIZE
+from engines.kubernetes.cluster import PAGE_SIZE
 
 
 def main(*, kubeconfig: str, namespace: str) -> None:

@@ -1,5 +1,6 @@
 """What the engine asks of the API server, call by call."""
 
+import contextlib
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from typing import Any, Final
 
@@ -12,8 +13,6 @@ NOT_FOUND: Final = 404
 CONFLICT: Final = 409
 _FORBIDDEN: Final = 403
 _REFUSES_THE_SPEC: Final = frozenset({400, 403, 413, 422})
-
-MAX_EVENTS: Final = "5"
 
 
 class Api:
@@ -105,15 +104,16 @@ class Api:
         """What a pod's container wrote, as it comes; the query is that of Kubernetes' API."""
         return self._cluster.chunks(f"{self.pods}/{pod}/log", query=query, silence=silence)
 
-    async def failed_creates(self, uid: str) -> Sequence[str]:
-        """What Kubernetes has said of pods that it could not make for a Job, oldest first."""
+    async def failed_creates(self) -> Mapping[str, str]:
+        """By uid of a Job: what Kubernetes has said last of pods that it could not make for it."""
         path = f"/api/v1/namespaces/{self._cluster.namespace}/events"
-        query = {
-            "fieldSelector": f"involvedObject.uid={uid},reason=FailedCreate",
-            "limit": MAX_EVENTS,
-        }
-        found = await self._cluster.call("GET", path, query=query)
-        return [str(event.get("message") or "") for event in found["items"]]
+        query = {"fieldSelector": "reason=FailedCreate,involvedObject.kind=Job"}
+        said: dict[str, str] = {}
+        async with contextlib.aclosing(self._cluster.pages(path, query)) as pages:
+            async for page in pages:  # by name, which has the time in it
+                for event in page["items"]:
+                    said[str(event["involvedObject"]["uid"])] = str(event.get("message") or "")
+        return said
 
     async def _if_there(self, method: str, path: str, **request: Any) -> Json | None:  # noqa: ANN401
         try:

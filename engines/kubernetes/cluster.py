@@ -36,6 +36,9 @@ CONNECT_SECONDS: Final = 5.0
 
 GOODBYE_SECONDS: Final = 0.1
 
+PAGE_SIZE: Final = 500
+"""How many objects are in a page of a list."""
+
 MAX_CONNECTIONS: Final = 256
 """Two watches, the calls, and a log read each."""
 
@@ -155,6 +158,16 @@ class Cluster:
         with self._translated():
             async with self._answer(method, path, query, body, content_type, timeout) as answer:
                 return cast("Json", json.loads(await answer.read()))
+
+    async def pages(self, path: str, query: Mapping[str, str]) -> AsyncGenerator[Json]:
+        """Yield a list page by page."""
+        wanted = {**query, "limit": str(PAGE_SIZE)}
+        while True:
+            page = await self.call("GET", path, query=wanted)
+            yield page
+            if not (more := page["metadata"].get("continue")):
+                return
+            wanted["continue"] = str(more)
 
     async def chunks(
         self, path: str, *, query: Mapping[str, str], silence: float

@@ -9,7 +9,7 @@ import asyncio
 import itertools
 import math
 import time
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import replace
 from typing import Any, Final
 
@@ -42,16 +42,7 @@ TRY_AGAIN: Final = Backoff(first=0.2, longest=30.0)
 MAX_CONFLICTS: Final = 20
 """How often a Job may be changed by others while this server wants to change it."""
 
-LOOK_SECONDS: Final = 3.0
-"""After so long without a pod, and then ever more rarely, it is asked why there is none."""
-
-MAX_LOOK_SECONDS: Final = 60.0
-
-LOOKS_AT_ONCE: Final = 8
-"""Of many jobs that wait for pods; else pings and calls would wait for all of these to be answered,
-and the API server be taken for lost."""
-
-_START, _LOOK, _TTL = "start", "look", "ttl"
+_START, _TTL = "start", "ttl"
 
 _log = structlog.get_logger(__name__)
 
@@ -74,7 +65,6 @@ class Controller:
         self._early_pods: dict[str, dict[str, Json]] = {}
         self._versions: dict[str, str] = {}  # by uid, of every Job
         self._listed: set[str] = set()
-        self._looking = asyncio.Semaphore(LOOKS_AT_ONCE)
         self._timers = Timers(self._due)
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -122,14 +112,14 @@ class Controller:
                 self._note_listed("pods")
             case Put(object=pod):
                 self._pods_of(owner_of(pod))[pod["metadata"]["uid"]] = pod
-                self._evaluate_uid(owner_of(pod))
+                self.evaluate(owner_of(pod))
             case Gone(object=pod):
                 pods = self._pods_of(owner_of(pod))
                 if has_ended(pod) and owner_of(pod) in self.active:
                     pods[pod["metadata"]["uid"]] = pod  # it tells how its job ended
                 else:
                     pods.pop(pod["metadata"]["uid"], None)
-                self._evaluate_uid(owner_of(pod))
+                self.evaluate(owner_of(pod))
 
     def _pods_of(self, uid: str) -> dict[str, Json]:
         if (tracked := self.active.get(uid)) is not None:
@@ -180,12 +170,12 @@ class Controller:
 
     # -- what follows from it -----------------------------------------------------------------
 
-    def _evaluate_uid(self, uid: str) -> None:
+    def evaluate(self, uid: str) -> None:
+        """See how a job is doing, and act on it; nothing if it is over."""
         if (tracked := self.active.get(uid)) is not None:
             self._evaluate(tracked)
 
     def _evaluate(self, tracked: Tracked) -> None:
-        """See how a job is doing, and act on it."""
         uid = tracked.intent.uid
         if not self.in_sync.is_set() or self.active.get(uid) is not tracked:
             return
@@ -376,7 +366,6 @@ class Controller:
         if intent.start_timeout is not None:
             due = intent.create_time + intent.start_timeout
             self._timers.add(Timer(due, _START, intent.name, intent.uid))
-        self._timers.add(Timer(time.time() + LOOK_SECONDS, _LOOK, intent.name, intent.uid))
 
     def _due(self, timer: Timer) -> None:
         if timer.kind == _TTL:
@@ -384,12 +373,6 @@ class Controller:
             return
         tracked = self.active.get(timer.uid)
         if tracked is None or tracked.status.start_time is not None or tracked.stopping:
-            return
-        if timer.kind == _LOOK:
-            if tracked.suspended:
-                self._look_later(tracked)
-            elif not tracked.pods:
-                self._spawn(tracked, lambda: self._look(tracked))
             return
         reason = facts.PULL_FAILED if tracked.pull_fails else facts.START_TIMEOUT
         waited = f"it didn't start within {tracked.intent.start_timeout:g} s"
@@ -412,22 +395,6 @@ class Controller:
                 await asyncio.sleep(TRY_AGAIN.after(failures))
             else:
                 return
-
-    async def _look(self, tracked: Tracked) -> None:
-        """Ask why there is no pod: only Kubernetes' events tell (quota, missing account)."""
-        intent = tracked.intent
-        async with self._looking:
-            said: Sequence[str] = await self._api.failed_creates(intent.uid)
-        if said and not tracked.pods:
-            tracked.words = said[-1]
-            self._evaluate(tracked)
-        self._look_later(tracked)
-
-    def _look_later(self, tracked: Tracked) -> None:
-        intent = tracked.intent
-        tracked.looks += 1
-        pause = min(LOOK_SECONDS * 2**tracked.looks, MAX_LOOK_SECONDS)
-        self._timers.add(Timer(time.time() + pause, _LOOK, intent.name, intent.uid))
 
 
 def _deleted(status: Status) -> Status:

@@ -27,7 +27,6 @@ from engines.kubernetes.cluster import Cluster, Refused
 
 Json = Mapping[str, Any]
 
-PAGE_SIZE: Final = 500
 WATCH_SECONDS: Final = (30.0, 45.0)
 """How long the API server lets a watch run: something between the two."""
 
@@ -113,14 +112,14 @@ class Reflector:
     async def _list(self) -> list[Json]:
         """All objects, in pages; the version that the watch goes on from is noted."""
         found: list[Json] = []
-        query = {"labelSelector": self._selector, "limit": str(PAGE_SIZE)}
-        while True:
-            page = await self._cluster.call("GET", self._path, query=query)
-            found += map(self._trim, page["items"])
-            if not (more := page["metadata"].get("continue")):
-                self._version = str(page["metadata"]["resourceVersion"])
-                return found
-            query["continue"] = str(more)
+        version = ""
+        query = {"labelSelector": self._selector}
+        async with contextlib.aclosing(self._cluster.pages(self._path, query)) as pages:
+            async for page in pages:
+                found += map(self._trim, page["items"])
+                version = str(page["metadata"]["resourceVersion"])
+        self._version = version
+        return found
 
     async def _watch(self) -> AsyncGenerator[Event]:
         query = {

@@ -9,6 +9,7 @@ from engines.kubernetes import record
 from engines.kubernetes.api import Api
 from engines.kubernetes.cluster import Cluster
 from engines.kubernetes.controller import Controller
+from engines.kubernetes.podless import Podless
 from engines.kubernetes.reflector import Reflector
 from engines.kubernetes.tracked import trim_job, trim_pod
 
@@ -24,6 +25,7 @@ class ClusterSession:
         self.controller = Controller(api)
         self.in_sync = self.controller.in_sync
         self._api = api
+        self._podless = Podless(api, self.controller.active, self.controller.evaluate)
         self._jobs = Reflector(cluster, api.jobs, record.SELECTOR, trim_job)
         self._pods = Reflector(cluster, api.pods, record.SELECTOR, trim_pod)
 
@@ -37,6 +39,7 @@ class ClusterSession:
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._follow_jobs())
                 group.create_task(self._follow_pods())
+                group.create_task(self._podless.ask_for_ever())
                 group.create_task(self._ping_for_ever())
         except* EngineError as errors:
             raise _first(errors) from None

@@ -43,7 +43,6 @@ class Tracked:
         self.status = Status(state=State.PENDING, create_time=intent.create_time)
         self.words = ""
         self.trouble: EngineError | None = None
-        self.looks = 0
         self.stopping = False
         self.ending = False
         self.start_noted = False

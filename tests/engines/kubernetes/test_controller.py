@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import json
-import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,7 @@ from engines.kubernetes import controller as controller_
 from engines.kubernetes import record
 from engines.kubernetes.api import Api
 from engines.kubernetes.cluster import Cluster
-from engines.kubernetes.controller import LOOKS_AT_ONCE, Controller
+from engines.kubernetes.controller import Controller
 from engines.kubernetes.reflector import Gone, Listed, Put
 from engines.kubernetes.tracked import OWNER
 from engines.lifecycle import facts
@@ -28,7 +27,6 @@ from tests.engines.kubernetes.api_server import Answer, ScriptedServer, refusal
 from tests.engines.kubernetes.objects import (
     a_job,
     a_pod,
-    at,
     complete_job,
     ended,
     failed_job,
@@ -294,54 +292,6 @@ async def test_the_deadline_is_set_once_it_has_started(tmp_path: Path) -> None:
         # Kubernetes counts from when it accepted the Job.
         (patch,) = followed.server.bodies
         assert patch == {"spec": {"activeDeadlineSeconds": 100}}
-
-
-def numbered(number: int, version: int = 5, *, suspend: bool = False) -> dict[str, Any]:
-    """One of several jobs, without a pod."""
-    name = f"job-{number}"
-    metadata = {"name": name, "uid": f"uid-{number}", "creationTimestamp": at(time.time())}
-    job = ours(a_job(metadata=metadata, spec={"suspend": suspend}), version)
-    job["metadata"]["labels"][record.JOB] = name
-    return job
-
-
-async def test_a_few_at_a_time_are_asked_about_of_many_without_pods(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """10,000 at once kept the pings waiting, and the API server was taken for lost."""
-    monkeypatch.setattr(controller_, "LOOK_SECONDS", 0.001)
-    count = 4 * LOOKS_AT_ONCE
-    under_way, most, full = 0, 0, asyncio.Event()
-
-    async def answer(request: web.Request) -> web.StreamResponse:
-        nonlocal under_way, most
-        under_way += 1
-        most = max(most, under_way)
-        if most == LOOKS_AT_ONCE:
-            full.set()
-        await full.wait()
-        under_way -= 1
-        return web.json_response({"items": []})
-
-    async with following(tmp_path, *[answer] * count) as followed:
-        for number in range(count):
-            followed.controller.take_job(Put(numbered(number)))
-        await followed.asked(count)
-        assert most == LOOKS_AT_ONCE
-
-
-async def test_a_suspended_job_is_not_asked_about_until_it_goes_on(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(controller_, "LOOK_SECONDS", 0.001)
-    async with following(tmp_path, *[pods()] * 100) as followed:
-        followed.controller.take_job(Put(numbered(0, suspend=True)))
-        followed.controller.take_job(Put(numbered(1)))
-        for request in await followed.asked(3):
-            assert "uid-1," in request.query["fieldSelector"]
-        followed.controller.take_job(Put(numbered(0, 6)))
-        while not any("uid-0," in each.query["fieldSelector"] for each in followed.server.asked):
-            await asyncio.sleep(0.001)  # nobody tells
 
 
 async def test_an_older_version_changes_nothing(tmp_path: Path) -> None:
