@@ -19,7 +19,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     counts = scale.QUICK if options.quick else scale.NORMAL
     if options.full:
-        counts = dataclasses.replace(counts, watchers=scale.FULL_WATCHERS)
+        counts = dataclasses.replace(
+            counts,
+            watchers=scale.FULL_WATCHERS,
+            listed=scale.FULL_LISTED,
+            idle_streams=scale.FULL_IDLE_STREAMS,
+        )
     figures: list[Figure] = []
     failures: list[str] = []
     # One directory for all rows, removed at the very end: right after many files were removed,
@@ -42,7 +47,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="small counts, under three minutes")
-    parser.add_argument("--full", action="store_true", help="10,000 watchers in place of 1,000")
+    parser.add_argument(
+        "--full",
+        action="store_true",
+        help="10,000 watchers and streams in place of 1,000, and 100,000 jobs listed",
+    )
     parser.add_argument(
         "--only", action="append", choices=list(ROWS), help="this row; may be given several times"
     )

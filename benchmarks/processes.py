@@ -6,7 +6,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -111,14 +111,23 @@ class Server:
 
     def idle_bytes(self) -> int:
         """The resident memory once it has stopped changing: the launcher needs a moment."""
-        before = 0
-        for _ in range(_IDLE_LOOKS):
-            now = self.resident_bytes
-            if now == before:
-                return now
-            before = now
-            time.sleep(_IDLE_SECONDS)
-        raise ProcessFailed(f"the memory of the idle server keeps changing: {before} bytes")
+        return _settled(lambda: self.resident_bytes)
+
+    def settled_private_bytes(self) -> int:
+        """The private memory once it has stopped changing: what ended may still be given back."""
+        return _settled(lambda: self.private_bytes)
+
+
+def _settled(look: Callable[[], int]) -> int:
+    """What two looks in a row agree on."""
+    before = 0
+    for _ in range(_IDLE_LOOKS):
+        now = look()
+        if now == before:
+            return now
+        before = now
+        time.sleep(_IDLE_SECONDS)
+    raise ProcessFailed(f"the memory of the idle server keeps changing: {before} bytes")
 
 
 @contextlib.contextmanager

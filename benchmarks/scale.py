@@ -19,6 +19,9 @@ class Scale:
     endings: int
     creates: int
     watchers: int
+    listed: int
+    idle_streams: int
+    idle_seconds: float
     finished: int
     starts: int
     docker_rounds: int
@@ -42,6 +45,9 @@ NORMAL = Scale(
     endings=30,
     creates=50,
     watchers=1_000,
+    listed=20_000,
+    idle_streams=1_000,
+    idle_seconds=30.0,
     finished=100_000,
     starts=7,
     docker_rounds=5,
@@ -65,6 +71,9 @@ QUICK = Scale(
     endings=20,
     creates=40,
     watchers=1_000,
+    listed=5_000,
+    idle_streams=500,
+    idle_seconds=10.0,
     finished=5_000,
     starts=3,
     docker_rounds=3,
@@ -80,3 +89,5 @@ QUICK = Scale(
 )
 
 FULL_WATCHERS = 10_000
+FULL_LISTED = 100_000
+FULL_IDLE_STREAMS = 10_000

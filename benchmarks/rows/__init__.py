@@ -12,11 +12,13 @@ from benchmarks.rows import (
     docker_upstream,
     endings,
     finished,
+    idle_streams,
     jobs,
     kubernetes,
     kubernetes_scale,
     read_status,
     start,
+    watch_jobs,
     watchers,
 )
 from benchmarks.scale import Scale
@@ -28,6 +30,8 @@ ROWS: Mapping[str, Measuring] = {
     "jobs": jobs.measure,
     "endings": endings.measure,
     "watchers": watchers.measure,
+    "watch-jobs": watch_jobs.measure,
+    "idle-streams": idle_streams.measure,
     "finished": finished.measure,
     "start": start.measure,
     "create-job": create_job.measure,

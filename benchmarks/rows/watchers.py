@@ -41,7 +41,7 @@ def measure(directory: Path, scale: Scale) -> list[Figure]:
         place = directory / str(number)
         place.mkdir()
         with serving(place) as server, Client(server.address) as client:
-            _start(client)
+            start_job(client, JOB)
             cancel = partial(client.cancel_job, JOB, grace_seconds=0)
             _round(place, server, scale.watchers, cancel, ours)
         with echoing(place, stream_bytes=STREAM_BYTES) as echo:
@@ -56,9 +56,10 @@ def _change(echo: Server) -> None:
         method(b"", timeout=CALL_SECONDS)
 
 
-def _start(client: Client) -> None:
-    client.create_job(JobSpec(command=["sleep", "600"]), name=JOB)
-    for event in client.watch_status(JOB):
+def start_job(client: Client, name: str) -> None:
+    """Start a job that runs for longer than any row; return once it runs."""
+    client.create_job(JobSpec(command=["sleep", "600"]), name=name)
+    for event in client.watch_status(name):
         if event.status.state == JobState.JOB_STATE_RUNNING:
             return
     raise RuntimeError("the job that was to be watched has ended")

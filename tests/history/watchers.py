@@ -30,6 +30,7 @@ SMALL_WINDOW = (
 _BROKEN = frozenset(
     {
         grpc.StatusCode.UNAVAILABLE,
+        grpc.StatusCode.RESOURCE_EXHAUSTED,  # it read too slowly, or there are too many streams
         grpc.StatusCode.CANCELLED,
         grpc.StatusCode.UNKNOWN,
         grpc.StatusCode.INTERNAL,
