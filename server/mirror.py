@@ -6,16 +6,18 @@ import dataclasses
 import secrets
 import time
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 import structlog
 from sortedcontainers import SortedDict
 
 from engines.backoff import Backoff
-from engines.base import Changed, Contact, Engine, Event, Job, Removed, Snapshot
+from engines.base import Changed, Contact, Engine, Event, Job, Removed, Snapshot, State
 from engines.errors import EngineError, EngineFailed
 from server.broadcast import Broadcast
 from server.entry import Entry, forward, removed
+from server.index import Index
+from server.selector import Selector, matches
 
 SILENCE_SECONDS = 30.0
 """A watch that says nothing for this long is dead: engines owe a sign of life every 10 s."""
@@ -39,6 +41,7 @@ class Mirror:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self._jobs: SortedDict[str, Entry] = SortedDict()
+        self._index = Index()
         # All entries in order of their last change, deleted ones included: the end of it is
         # what a WatchJobs has yet to tell.
         self._history: OrderedDict[str, Entry] = OrderedDict()
@@ -62,10 +65,21 @@ class Mirror:
         entry: Entry | None = self._jobs.get(name)
         return entry
 
-    def after(self, name: str) -> Iterator[Entry]:
-        """The jobs whose names come after this one, in order. Not to be held over an await."""
-        for key in self._jobs.irange(minimum=name, inclusive=(False, True)):
-            yield self._jobs[key]
+    def find(
+        self, selector: Selector | None, states: Collection[State] = (), *, after: str = ""
+    ) -> Iterator[Entry]:
+        """The jobs that match, by their names, from the one after that. No states are all states.
+
+        Not to be held over an await.
+        """
+        names = self._index.candidates(selector, states, after)
+        if names is None:
+            names = self._jobs.irange(minimum=after, inclusive=(False, True))
+        for name in names:
+            entry: Entry = self._jobs[name]
+            job = entry.job
+            if (not states or job.status.state in states) and matches(selector, job):
+                yield entry
 
     def changes(self, since: int) -> list[Entry]:
         """What changed after that revision, oldest first, each job once, deletions included."""
@@ -131,10 +145,12 @@ class Mirror:
         if entry is None:
             entry = Entry(dataclasses.replace(job, spec=None), 0)
             self._jobs[job.name] = entry
+            self._index.add(job)
         else:
             status = forward(entry.job.status, job.status)
             if status == entry.job.status:
                 return entry
+            self._index.move(job.name, entry.job.status.state, status.state)
             job = dataclasses.replace(entry.job, status=status)
         self._commit(entry, dataclasses.replace(job, spec=None))
         return entry
@@ -145,6 +161,7 @@ class Mirror:
             self._remember_deletion(event.uid)
             return
         del self._jobs[event.name]
+        self._index.remove(entry.job)
         status = removed(entry.job.status, event.status, asked_for=entry.deleting)
         self._commit(entry, dataclasses.replace(entry.job, status=status), deleted=True)
         self._remember_deletion(event.uid)

@@ -2,9 +2,29 @@
 
 import re
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from engines.base import Job
 
 Labels = Mapping[str, str]
-Selector = Callable[[Labels], bool]
+Requirement = Callable[[Labels], bool]
+
+
+@dataclass(frozen=True, slots=True)
+class Selector:
+    """A predicate over labels.
+
+    `required`: what matches has each of these labels, with one of these values. It may have to
+    keep to more than that.
+    """
+
+    requirements: tuple[Requirement, ...]
+    required: Mapping[str, frozenset[str]]
+
+    def __call__(self, labels: Labels) -> bool:
+        """Whether labels match."""
+        return all(requirement(labels) for requirement in self.requirements)
+
 
 _KEY = r"[A-Za-z0-9]([-A-Za-z0-9_./]*[A-Za-z0-9])?"
 _VALUE = r"([A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?)?"
@@ -18,14 +38,15 @@ _REQUIREMENT = re.compile(
 
 
 def parse_selector(text: str) -> Selector | None:
-    """Compile a selector to a predicate over labels; None for the empty one, which takes all.
+    """Compile a selector; None for the empty one, which takes all.
 
     As in Kubernetes, `!=` and `notin` also match where the key is absent.
 
     Raises:
         ValueError: the text isn't a selector; the message says from where on.
     """
-    requirements: list[Selector] = []
+    requirements: list[Requirement] = []
+    required: dict[str, frozenset[str]] = {}
     position = 0
     while position < len(text.rstrip()):
         match = _REQUIREMENT.match(text, position)
@@ -35,25 +56,37 @@ def parse_selector(text: str) -> Selector | None:
                 "write for example 'app=web,tier!=test,zone in (a,b),!old'"
             )
         requirements.append(_requirement(match))
+        if match["op"] in {"=", "=="} or match["set_op"] == "in":
+            key: str = match["key"]
+            values = _values(match)
+            required[key] = required.get(key, values) & values
         position = match.end()
     if text.rstrip().endswith(","):
         raise ValueError("ends with a comma: remove it")
     if not requirements:
         return None
-    return lambda labels: all(requirement(labels) for requirement in requirements)
+    return Selector(tuple(requirements), required)
 
 
-def _requirement(match: re.Match[str]) -> Selector:
+def _requirement(match: re.Match[str]) -> Requirement:
     if match["absent"]:
         absent = match["absent_key"]
         return lambda labels: absent not in labels
     key: str = match["key"]
-    if match["set_op"]:
-        values = frozenset(value.strip() for value in match["values"].split(","))
-    elif match["op"]:
-        values = frozenset((match["value"],))
-    else:
+    if not (match["op"] or match["set_op"]):
         return lambda labels: key in labels
+    values = _values(match)
     if match["op"] == "!=" or match["set_op"] == "notin":
         return lambda labels: labels.get(key) not in values
     return lambda labels: labels.get(key) in values
+
+
+def _values(match: re.Match[str]) -> frozenset[str]:
+    if match["set_op"]:
+        return frozenset(value.strip() for value in match["values"].split(","))
+    return frozenset((match["value"],))
+
+
+def matches(selector: Selector | None, job: Job) -> bool:
+    """Whether the job is one that the caller wants to see."""
+    return selector is None or selector(job.labels)

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import dataclasses
 import hashlib
+import itertools
 import secrets
 import time
 from collections.abc import AsyncGenerator, Generator, Sequence
@@ -11,7 +12,7 @@ from collections.abc import AsyncGenerator, Generator, Sequence
 import structlog
 
 import server
-from engines.base import Capability, Engine, Job, LogQuery, LogStream, spec_hash
+from engines.base import Capability, Engine, Job, LogQuery, LogStream, State, spec_hash
 from engines.errors import (
     CapabilityMissing,
     EngineTimeout,
@@ -186,21 +187,13 @@ class Service:
         selector, violations = validation.read_selector(request.label_selector)
         _refuse([*validation.check_list(request), *violations])
         self._require_contact()
-        states = {int(state) for state in request.states}
-        filters = (request.label_selector, *(str(state) for state in sorted(states)))
+        states = {State(state) for state in request.states}
+        filters = (request.label_selector, *(str(int(state)) for state in sorted(states)))
         size = min(request.page_size or DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE)
-        page: list[Job] = []
-        more = False
-        for entry in self._mirror.after(read_token(request.page_token, filters)):
-            job = entry.job
-            if (states and int(job.status.state) not in states) or not watching.matches(
-                selector, job
-            ):
-                continue
-            if len(page) == size:
-                more = True
-                break
-            page.append(job)
+        after = read_token(request.page_token, filters)
+        found = self._mirror.find(selector, states, after=after)
+        page = [entry.job for entry in itertools.islice(found, size)]
+        more = next(found, None) is not None
         return api.ListJobsResponse(
             jobs=[job_message(job, with_spec=False) for job in page],
             next_page_token=make_token(page[-1].name, filters) if more else "",

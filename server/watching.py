@@ -3,18 +3,13 @@
 import asyncio
 from collections.abc import AsyncIterator, Iterator
 
-from engines.base import Job, LogChunk
+from engines.base import LogChunk
 from jobengine.v1 import job_engine_pb2 as api
 from server.entry import Entry
 from server.errors import ServerStopping
 from server.messages import job_message
 from server.mirror import Mirror
-from server.selector import Selector
-
-
-def matches(selector: Selector | None, job: Job) -> bool:
-    """Whether the job is one that the caller wants to see."""
-    return selector is None or selector(job.labels)
+from server.selector import Selector, matches
 
 
 async def watch_entry(
@@ -88,8 +83,8 @@ async def _pause(
 
 def _present(mirror: Mirror, selector: Selector | None) -> Iterator[Entry]:
     """All jobs that there are, each as it is when its turn comes."""
-    for entry in mirror.changes(0):
-        if not entry.deleted and matches(selector, entry.job):
+    for entry in list(mirror.find(selector)):
+        if not entry.deleted:
             yield entry
 
 

@@ -62,3 +62,19 @@ def test_any_text_is_a_selector_or_an_error(text: str) -> None:
     except ValueError:
         return
     assert predicate is None or predicate(LABELS) in (True, False)
+
+
+@pytest.mark.parametrize(
+    ("selector", "required"),
+    [
+        ("app=web", {"app": {"web"}}),
+        ("app in (web, db),tier==test", {"app": {"web", "db"}, "tier": {"test"}}),
+        ("app in (a,b),app in (b,c)", {"app": {"b"}}),
+        ("app=a,app=b", {"app": set()}),
+        ("app!=web,tier notin (x),old,!new", {}),
+    ],
+)
+def test_what_a_selector_requires(selector: str, required: dict[str, set[str]]) -> None:
+    parsed = parse_selector(selector)
+    assert parsed is not None
+    assert parsed.required == required
