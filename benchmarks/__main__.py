@@ -24,6 +24,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             watchers=scale.FULL_WATCHERS,
             listed=scale.FULL_LISTED,
             idle_streams=scale.FULL_IDLE_STREAMS,
+            watched_jobs=scale.FULL_WATCHED_JOBS,
+            reconnects=scale.FULL_RECONNECTS,
         )
     figures: list[Figure] = []
     failures: list[str] = []
@@ -50,7 +52,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--full",
         action="store_true",
-        help="10,000 watchers and streams in place of 1,000, and 100,000 jobs listed",
+        help="10,000 watchers, streams and watched jobs, and 100,000 jobs listed",
     )
     parser.add_argument(
         "--only", action="append", choices=list(ROWS), help="this row; may be given several times"

@@ -139,6 +139,13 @@ def serving(directory: Path, *options: str) -> Iterator[Server]:
 
 
 @contextlib.contextmanager
+def serving_fake(directory: Path) -> Iterator[Server]:
+    """`jobengine serve` on the fake engine; the directory is for its log."""
+    with _jobengine(directory, "--engine=fake") as server:
+        yield server
+
+
+@contextlib.contextmanager
 def serving_docker(directory: Path, host: str, namespace: str) -> Iterator[Server]:
     """`jobengine serve` on the Docker engine; the directory is for its log."""
     daemon = (f"--docker-host={host}", f"--namespace={namespace}")

@@ -22,6 +22,9 @@ class Scale:
     listed: int
     idle_streams: int
     idle_seconds: float
+    watch_rounds: int
+    watched_jobs: int
+    reconnects: int
     finished: int
     starts: int
     docker_rounds: int
@@ -48,6 +51,9 @@ NORMAL = Scale(
     listed=20_000,
     idle_streams=1_000,
     idle_seconds=30.0,
+    watch_rounds=3,
+    watched_jobs=2_000,
+    reconnects=1_000,
     finished=100_000,
     starts=7,
     docker_rounds=5,
@@ -74,6 +80,9 @@ QUICK = Scale(
     listed=5_000,
     idle_streams=500,
     idle_seconds=10.0,
+    watch_rounds=2,
+    watched_jobs=500,
+    reconnects=500,
     finished=5_000,
     starts=3,
     docker_rounds=3,
@@ -91,3 +100,5 @@ QUICK = Scale(
 FULL_WATCHERS = 10_000
 FULL_LISTED = 100_000
 FULL_IDLE_STREAMS = 10_000
+FULL_WATCHED_JOBS = 10_000
+FULL_RECONNECTS = 10_000

@@ -17,8 +17,10 @@ from benchmarks.rows import (
     kubernetes,
     kubernetes_scale,
     read_status,
+    reconnects,
     start,
     watch_jobs,
+    watched_jobs,
     watchers,
 )
 from benchmarks.scale import Scale
@@ -32,6 +34,8 @@ ROWS: Mapping[str, Measuring] = {
     "watchers": watchers.measure,
     "watch-jobs": watch_jobs.measure,
     "idle-streams": idle_streams.measure,
+    "watched-jobs": watched_jobs.measure,
+    "reconnects": reconnects.measure,
     "finished": finished.measure,
     "start": start.measure,
     "create-job": create_job.measure,
