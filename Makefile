@@ -51,6 +51,10 @@ format: .venv/.dev ## Format the Python code, and generate the sync client from 
 bench: .venv/.dev ## Measure speed and memory beside references (BENCH_ARGS='--quick')
 	$(BIN)/python -m benchmarks $(BENCH_ARGS)
 
+.PHONY: soak
+soak: .venv/.dev ## Keep a server busy for an hour, and see whether it stays as it is (SOAK_ARGS='--minutes 5')
+	$(BIN)/python -m benchmarks.soak $(SOAK_ARGS)
+
 .PHONY: upgrade
 upgrade: ## Take the newest versions of all dependencies, and note them
 	rm -rf .venv
