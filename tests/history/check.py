@@ -45,13 +45,30 @@ def _ends_stay(_: History, watch: Watch) -> Problems:
             yield f"{uid} ended in several ways: {ends}"
 
 
-def _nothing_is_repeated(_: History, watch: Watch) -> Problems:
-    """Only a full list, which has no cursors, may say again what its raw watcher knows."""
+def _nothing_is_repeated(history: History, watch: Watch) -> Problems:
+    """Only a raw watcher of many may be told something twice: see `_may_repeat`."""
     for uid, told in _by_uid(watch).items():
         for before, after in pairwise(told):
-            listed = watch.raw and not watch.name and not after.cursor
-            if before.news == after.news and not listed:
-                yield f"{uid} was told twice in a row: {_short(after)}"
+            if before.news == after.news and not _may_repeat(history, watch, before, after):
+                yield f"{uid} was told twice in a row: {_short(before)} and {_short(after)}"
+
+
+def _may_repeat(history: History, watch: Watch, before: Told, after: Told) -> bool:
+    """Whether a full list says again what was known, or what changed while it was sent comes again.
+
+    The messages of a list have no cursor, and a call that goes on from its SYNCED tells of all that
+    has changed since the list began.
+    """
+    if not watch.raw or watch.name or (before.cursor and after.cursor):
+        return False
+    if not after.cursor:
+        return True
+    began = min(each.order for each in watch.told if each.call == before.call)
+    return not any(
+        each.order < began and each.news == before.news
+        for other in history.watches
+        for each in other.told
+    )
 
 
 def _ends_are_true(history: History, watch: Watch) -> Problems:

@@ -1,6 +1,7 @@
 """The engines that a history is made on: their servers, and jobs whose ends are known."""
 
 import random
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -33,9 +34,15 @@ class Script(Protocol):
 class Stage(Protocol):
     """An engine, ready to be hurt."""
 
-    server: FaultyServer
-    forgets: bool
-    """Whether its jobs are gone with its server."""
+    @property
+    def server(self) -> FaultyServer:
+        """Not started yet."""
+        ...
+
+    @property
+    def forgets(self) -> bool:
+        """Whether its jobs are gone with its server."""
+        ...
 
     def script(self, roll: random.Random, name: str, *, stopped: bool) -> Script:
         """A new job; one that is to be stopped runs until then. The name is new."""
@@ -134,18 +141,27 @@ def body_and_options(roll: random.Random, *, stopped: bool) -> tuple[str, dict[s
             return f"sleep {seconds:.2f}; leave {roll.choice((0, 0, 1, 3, 42))}", {}
 
 
-class LocalStage:
-    """The local engine: its jobs outlive every server."""
+@dataclass(frozen=True, slots=True)
+class TaskStage:
+    """An engine that runs tasks, as `task` makes them, and whose jobs outlive every server."""
 
-    forgets = False
-
-    def __init__(self, directory: Path) -> None:
-        self.directory = directory
-        self.server = FaultyServer(directory / "state", "--max-running", "8")
+    server: FaultyServer
+    directory: Path
+    task: Callable[[str, Path, str, Mapping[str, int]], Task] = Task
+    wipe: Callable[[], None] = lambda: None
+    forgets: bool = False
 
     def script(self, roll: random.Random, name: str, *, stopped: bool) -> TaskScript:
         body, options = body_and_options(roll, stopped=stopped)
-        return TaskScript(Task(name, self.directory, body, options))
+        return TaskScript(self.task(name, self.directory, body, options))
 
     def clear(self) -> None:
-        processes.kill_all(self.directory, self.server.state_dir)
+        self.wipe()
+
+
+def local_stage(directory: Path) -> TaskStage:
+    """The local engine, with few places, so that jobs wait for each other."""
+    server = FaultyServer(directory / "state", "--max-running", "8")
+    return TaskStage(
+        server, directory, wipe=lambda: processes.kill_all(directory, server.state_dir)
+    )

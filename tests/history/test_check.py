@@ -62,6 +62,13 @@ END = tell("1", SUCCEEDED)
 LISTING = tell("1", SUCCEEDED, cursor="")
 
 GOOD: Mapping[str, Watch] = {
+    "a change while the list was sent comes again": of_all(
+        replace(LISTING, order=1),
+        replace(synced(), order=2),
+        replace(END, call=2, order=3),
+        replace(synced(full=False), call=2, order=4),
+        raw=True,
+    ),
     "all statuses": of_one(tell("1", PENDING), tell("1", RUNNING), END),
     "only the end": of_one(END),
     "deleted": of_one(tell("2", RUNNING), gone("2"), name="goes"),
@@ -112,7 +119,13 @@ BAD: Mapping[str, tuple[Watch, str]] = {
     "a repeat": (of_one(tell("1", RUNNING), tell("1", RUNNING), END), "twice in a row"),
     "a raw repeat": (
         of_all(
-            LISTING, synced(), replace(END, call=2), replace(synced(full=False), call=2), raw=True
+            replace(LISTING, order=1),
+            replace(synced(), order=2),
+            replace(LISTING, call=2, order=3),
+            replace(synced(), call=2, order=4),
+            replace(END, call=3, order=5),
+            replace(synced(full=False), call=3, order=6),
+            raw=True,
         ),
         "twice in a row",
     ),
