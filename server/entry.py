@@ -8,7 +8,7 @@ from typing import Final
 from engines.base import Job, Reason, State, Status
 from jobengine.v1 import job_engine_pb2 as api
 from server.broadcast import Broadcast
-from server.messages import status_message
+from server.messages import job_message, status_message
 
 DELETED: Final = 9
 """How far a job is that is gone; before that it is its state that counts, all ends alike."""
@@ -24,7 +24,17 @@ class Entry:
     told last, so that a slow one skips to the newest status, and none has a backlog.
     """
 
-    __slots__ = ("_changed", "_cursor", "_read", "_watch", "deleted", "deleting", "job", "revision")
+    __slots__ = (
+        "_changed",
+        "_cursor",
+        "_news",
+        "_read",
+        "_watch",
+        "deleted",
+        "deleting",
+        "job",
+        "revision",
+    )
 
     def __init__(self, job: Job, revision: int) -> None:
         self.job = job
@@ -33,6 +43,7 @@ class Entry:
         self.deleting = False
         self._changed: Broadcast | None = None
         self._cursor = ""
+        self._news = b""
         self._read = b""
         self._watch = b""
 
@@ -87,12 +98,22 @@ class Entry:
             ).SerializeToString()
         return self._watch
 
+    @property
+    def news(self) -> bytes:
+        """The serialised WatchJobsResponse, but for its cursor, which belongs to a mirror."""
+        if not self._news:
+            self._news = api.WatchJobsResponse(
+                event=api.WATCH_EVENT_DELETED if self.deleted else api.WATCH_EVENT_STATUS,
+                job=job_message(self.job, with_spec=False),
+            ).SerializeToString()
+        return self._news
+
     def update(self, job: Job, revision: int, *, deleted: bool = False) -> None:
         """Take over the news and wake the watchers."""
         self.job = job
         self.revision = revision
         self.deleted = deleted
-        self._cursor, self._read, self._watch = "", b"", b""
+        self._cursor, self._news, self._read, self._watch = "", b"", b"", b""
         self.wake()
 
     def wake(self) -> None:

@@ -237,9 +237,7 @@ class Service:
             ):
                 yield message
 
-    async def watch_jobs(
-        self, request: api.WatchJobsRequest
-    ) -> AsyncGenerator[api.WatchJobsResponse]:
+    async def watch_jobs(self, request: api.WatchJobsRequest) -> AsyncGenerator[bytes]:
         """Stream all jobs that match until the caller ends it."""
         selector, violations = validation.read_selector(request.label_selector)
         _refuse([*validation.check_watch(request), *violations])

@@ -7,7 +7,6 @@ from engines.base import LogChunk
 from jobengine.v1 import job_engine_pb2 as api
 from server.entry import Entry
 from server.errors import ServerStopping
-from server.messages import job_message
 from server.mirror import Mirror
 from server.selector import Selector, matches
 
@@ -38,7 +37,7 @@ async def watch_entry(
 
 async def watch_all(
     mirror: Mirror, selector: Selector | None, cursor: str, heartbeat_seconds: float
-) -> AsyncIterator[api.WatchJobsResponse]:
+) -> AsyncIterator[bytes]:
     """Tell the news of all jobs that match after the cursor, without end.
 
     Raises:
@@ -51,32 +50,32 @@ async def watch_all(
         for entry in _present(mirror, selector):
             told_early[entry.job.uid] = entry.revision
             # Part of a list has no cursor: who loses it begins again.
-            yield _news(entry, "")
+            yield entry.news
         told_early = {uid: told for uid, told in told_early.items() if told > position}
     else:
         for entry in _round(mirror, since, position, selector):
-            yield _news(entry, mirror.cursor(entry.revision))
+            yield _with_cursor(entry.news, mirror.cursor(entry.revision))
     yield api.WatchJobsResponse(
         event=api.WATCH_EVENT_SYNCED, cursor=mirror.cursor(position), full=since is None
-    )
+    ).SerializeToString()
     while True:
         since, position = position, mirror.revision
         for entry in _round(mirror, since, position, selector):
             if told_early.pop(entry.job.uid, 0) != entry.revision:
-                yield _news(entry, mirror.cursor(entry.revision))
+                yield _with_cursor(entry.news, mirror.cursor(entry.revision))
         if mirror.revision == position:
             async for heartbeat in _pause(mirror, position, heartbeat_seconds):
                 yield heartbeat
 
 
-async def _pause(
-    mirror: Mirror, position: int, heartbeat_seconds: float
-) -> AsyncIterator[api.WatchJobsResponse]:
+async def _pause(mirror: Mirror, position: int, heartbeat_seconds: float) -> AsyncIterator[bytes]:
     """Wait for news; a heartbeat if there were none, or a last one before the server stops."""
     news = not mirror.closed and await mirror.changed.wait(heartbeat_seconds)
     if mirror.closed or not news:
         cursor = mirror.cursor(position)
-        yield api.WatchJobsResponse(event=api.WATCH_EVENT_HEARTBEAT, cursor=cursor)
+        yield api.WatchJobsResponse(
+            event=api.WATCH_EVENT_HEARTBEAT, cursor=cursor
+        ).SerializeToString()
     if mirror.closed:
         raise ServerStopping
 
@@ -129,9 +128,6 @@ def _heartbeat(cursor: str) -> bytes:
     ).SerializeToString()
 
 
-def _news(entry: Entry, cursor: str) -> api.WatchJobsResponse:
-    return api.WatchJobsResponse(
-        event=api.WATCH_EVENT_DELETED if entry.deleted else api.WATCH_EVENT_STATUS,
-        job=job_message(entry.job, with_spec=False),
-        cursor=cursor,
-    )
+def _with_cursor(news: bytes, cursor: str) -> bytes:
+    """A message with the cursor in it: serialised messages that are joined are one (protobuf)."""
+    return news + api.WatchJobsResponse(cursor=cursor).SerializeToString()
