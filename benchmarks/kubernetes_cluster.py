@@ -81,17 +81,15 @@ def _kubeconfig(host: str, token: str) -> dict[str, Any]:
     }
 
 
-def official_client(kubeconfig: str) -> Any:
-    """The official synchronous client for batch/v1, as its users make it."""
+def official_client(kubeconfig: str, api: str = "BatchV1Api") -> Any:
+    """The official synchronous client for batch/v1, or another API, as its users make it."""
     config = importlib.import_module("kubernetes.config")
     client = importlib.import_module("kubernetes.client")
-    return client.BatchV1Api(config.new_client_from_config(kubeconfig))
+    return getattr(client, api)(config.new_client_from_config(kubeconfig))
 
 
 def forbid_pods(place: Place) -> None:
     """Have no pod made in the namespace: they would take the processors that are measured on."""
-    config = importlib.import_module("kubernetes.config")
-    client = importlib.import_module("kubernetes.client")
-    core = client.CoreV1Api(config.new_client_from_config(str(place.kubeconfig)))
     quota = {"metadata": {"name": "no-pods"}, "spec": {"hard": {"pods": "0"}}}
+    core = official_client(str(place.kubeconfig), "CoreV1Api")
     core.create_namespaced_resource_quota(place.namespace, quota)

@@ -1,7 +1,6 @@
 """Holds many watches of one job open over a restart of the server, as docs/watching.md says."""
 
 import asyncio
-import random
 import time
 from collections import Counter
 from contextlib import AsyncExitStack
@@ -9,14 +8,15 @@ from dataclasses import dataclass, field
 
 import grpc
 import uvloop
-from google.rpc import error_details_pb2
-from grpc_status import rpc_status
 
 from benchmarks.loads import answer, arguments
 from benchmarks.loads.watchers import OPENING, STREAM_SECONDS, WATCHERS_PER_CONNECTION, Stream
+from engines.backoff import Backoff
+from jobengine._status import from_rpc_error
 from jobengine.v1.job_engine_pb2 import WatchStatusRequest, WatchStatusResponse
 
-FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.1, 10.0
+PAUSE = Backoff(first=0.1, longest=10.0)
+AGAIN = frozenset({grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.RESOURCE_EXHAUSTED})
 OPTIONS = (
     ("grpc.use_local_subchannel_pool", 1),
     ("grpc.initial_reconnect_backoff_ms", 200),
@@ -51,7 +51,7 @@ class Watches:
                         self.opened.put_nowait(1)
             except grpc.aio.AioRpcError as error:
                 self.broken[error.code().name] += 1
-                if error.code() not in _AGAIN:
+                if error.code() not in AGAIN:
                     raise
                 failures += 1
                 await asyncio.sleep(pause(error, failures))
@@ -59,18 +59,10 @@ class Watches:
                 return heard
 
 
-_AGAIN = frozenset({grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.RESOURCE_EXHAUSTED})
-
-
 def pause(error: grpc.aio.AioRpcError, failures: int) -> float:
     """How long to wait before the next call, in seconds: as the server asks, or ever longer."""
-    status = rpc_status.from_call(error)
-    retry = error_details_pb2.RetryInfo()
-    for packed in status.details if status is not None else ():
-        if packed.Unpack(retry):
-            return float(retry.retry_delay.ToNanoseconds()) / 1e9
-    longest = min(FIRST_PAUSE_SECONDS * 2 ** (failures - 1), LONGEST_PAUSE_SECONDS)
-    return random.uniform(longest / 2, longest)
+    asked = from_rpc_error(error).retry_delay_seconds
+    return PAUSE.after(failures) if asked is None else asked
 
 
 async def main(*, address: str, count: int, name: str) -> None:

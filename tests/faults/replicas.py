@@ -7,10 +7,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, cast
 
 import grpc
-from google.rpc import error_details_pb2
-from grpc_status import rpc_status
 
 from jobengine import AsyncClient, Job, JobState, WatchEvent, WatchStatusResponse
+from jobengine._status import from_rpc_error
 from jobengine.v1 import job_engine_pb2 as api
 from jobengine.v1.job_engine_pb2_grpc import JobEngineStub
 from tests.faults.server import FaultyServer
@@ -143,11 +142,9 @@ def _check_farewells(watchers: list[Watcher]) -> None:
 
 def _delay_of(error: grpc.aio.AioRpcError) -> float:
     """The delay that a server asks for, in seconds."""
-    retry = error_details_pb2.RetryInfo()
-    for packed in rpc_status.from_call(error).details:
-        if packed.Unpack(retry):
-            return float(retry.retry_delay.ToNanoseconds()) / 1e9
-    raise AssertionError(f"no RetryInfo: {error}")
+    delay = from_rpc_error(error).retry_delay_seconds
+    assert delay is not None, f"no RetryInfo: {error}"
+    return delay
 
 
 async def share(replicas: Pair, task: Task) -> None:
