@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 import dataclasses
 import hashlib
-import itertools
 import secrets
 import time
 from collections.abc import AsyncGenerator, Generator, Sequence
@@ -191,9 +190,14 @@ class Service:
         filters = (request.label_selector, *(str(int(state)) for state in sorted(states)))
         size = min(request.page_size or DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE)
         after = read_token(request.page_token, filters)
-        found = self._mirror.find(selector, states, after=after)
-        page = [entry.job for entry in itertools.islice(found, size)]
-        more = next(found, None) is not None
+        page: list[Job] = []
+        async with contextlib.aclosing(self._mirror.find(selector, states, after=after)) as found:
+            async for entry in found:
+                page.append(entry.job)
+                if len(page) > size:
+                    break
+        more = len(page) > size
+        del page[size:]
         return api.ListJobsResponse(
             jobs=[job_message(job, with_spec=False) for job in page],
             next_page_token=make_token(page[-1].name, filters) if more else "",

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
+from contextlib import aclosing
 
 from engines.base import LogChunk
 from jobengine.v1 import job_engine_pb2 as api
@@ -47,11 +48,12 @@ async def watch_all(
     position = mirror.revision
     told_early: dict[str, int] = {}
     if since is None:
-        for entry in _present(mirror, selector):
-            told_early[entry.job.uid] = entry.revision
-            # Part of a list has no cursor: who loses it begins again.
-            yield entry.news
-        told_early = {uid: told for uid, told in told_early.items() if told > position}
+        async with aclosing(mirror.find(selector)) as present:
+            async for entry in present:
+                if entry.revision > position:
+                    told_early[entry.job.uid] = entry.revision
+                # Part of a list has no cursor: who loses it begins again.
+                yield entry.news
     else:
         for entry in _round(mirror, since, position, selector):
             yield _with_cursor(entry.news, mirror.cursor(entry.revision))
@@ -78,13 +80,6 @@ async def _pause(mirror: Mirror, position: int, heartbeat_seconds: float) -> Asy
         ).SerializeToString()
     if mirror.closed:
         raise ServerStopping
-
-
-def _present(mirror: Mirror, selector: Selector | None) -> Iterator[Entry]:
-    """All jobs that there are, each as it is when its turn comes."""
-    for entry in list(mirror.find(selector)):
-        if not entry.deleted:
-            yield entry
 
 
 def _round(mirror: Mirror, since: int, position: int, selector: Selector | None) -> Iterator[Entry]:

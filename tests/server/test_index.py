@@ -1,13 +1,15 @@
 """Jobs by labels and states: what is found is what a look at all of them finds."""
 
+import asyncio
 from collections.abc import Collection
+from contextlib import aclosing
 
 from hypothesis import given
 from hypothesis import strategies as st
 
 from engines.base import Job, Removed, State, Status
 from server.index import Index
-from server.mirror import Mirror
+from server.mirror import BATCH, Mirror
 from server.selector import Selector, matches, parse_selector
 from tests.server.scripted import ScriptedEngine
 
@@ -59,8 +61,47 @@ def test_what_is_found(
             mirror._remove(Removed(name, uid))
     there = [entry.job for entry in mirror.changes(0) if not entry.deleted]
     selector = parse_selector(text)
-    found = [entry.job.name for entry in mirror.find(selector, states, after=after)]
+    found = asyncio.run(names_found(mirror, selector, states, after))
     assert found == scan(there, selector, states, after)
+
+
+async def names_found(
+    mirror: Mirror, selector: Selector | None, states: Collection[State] = (), after: str = ""
+) -> list[str]:
+    return [entry.job.name async for entry in mirror.find(selector, states, after=after)]
+
+
+async def test_looking_at_all_jobs_lets_others_run() -> None:
+    """A hundred thousand jobs, none of which match, held everything up for 350 ms."""
+    mirror = Mirror(ScriptedEngine())
+    for number in range(3 * BATCH):
+        mirror.wrote(job(f"{number:05d}", app="web"))
+    looking = asyncio.create_task(names_found(mirror, parse_selector("app!=web")))
+    turns = 0
+    while not looking.done():
+        await asyncio.sleep(0)
+        turns += 1
+    assert looking.result() == []
+    assert turns > 3
+
+
+async def test_jobs_come_and_go_while_all_are_looked_at() -> None:
+    mirror = Mirror(ScriptedEngine())
+    for number in range(2 * BATCH):
+        mirror.wrote(job(f"{number:05d}", app="web"))
+    found: list[str] = []
+    async with aclosing(mirror.find(parse_selector("app!=db"))) as entries:
+        async for entry in entries:
+            if not found:
+                mirror._remove(Removed("00001", "00001"))
+                mirror.wrote(job("00001", app="web", uid="another"))
+                mirror.wrote(job("00002x", app="web"))
+                mirror._remove(Removed(f"{BATCH:05d}", f"{BATCH:05d}"))
+                mirror.wrote(job(f"{BATCH:05d}x", app="web"))
+            found.append(entry.job.name)
+            await asyncio.sleep(0)
+    expected = {f"{number:05d}" for number in range(2 * BATCH)}
+    assert found == sorted(expected - {"00001", f"{BATCH:05d}"} | {f"{BATCH:05d}x"})
 
 
 def test_the_rarest_of_what_is_asked_for_decides() -> None:

@@ -206,7 +206,7 @@ async def test_a_silent_watch_is_given_up(
     await asyncio.gather(following, return_exceptions=True)
 
 
-def test_changes_are_conflated_and_in_order(engine: Engine) -> None:
+async def test_changes_are_conflated_and_in_order(engine: Engine) -> None:
     mirror = Mirror(engine)
     for name in ("c", "a", "b"):
         mirror.wrote(Job(name, uid=name))
@@ -216,8 +216,8 @@ def test_changes_are_conflated_and_in_order(engine: Engine) -> None:
     mirror.wrote(Job("a", SUCCEEDED, uid="a"))
     assert [entry.job.name for entry in mirror.changes(since)] == ["c", "a"]
     assert [entry.job.name for entry in mirror.changes(0)] == ["b", "c", "a"]
-    assert [entry.job.name for entry in mirror.find(None)] == ["a", "b", "c"]
-    assert [entry.job.name for entry in mirror.find(None, after="a")] == ["b", "c"]
+    assert [entry.job.name async for entry in mirror.find(None)] == ["a", "b", "c"]
+    assert [entry.job.name async for entry in mirror.find(None, after="a")] == ["b", "c"]
 
 
 def test_an_equal_status_is_no_change(engine: Engine) -> None:
