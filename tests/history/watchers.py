@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, cast
 import grpc
 
 from jobengine import AsyncClient, WatchJobsResponse, WatchStatusResponse, errors
+from jobengine._status import from_rpc_error, is_interruption
 from jobengine.v1 import job_engine_pb2 as api
 from jobengine.v1.job_engine_pb2_grpc import JobEngineStub
 from tests.history.record import HEARTBEAT, End, Notebook, Watch
@@ -26,15 +27,6 @@ SMALL_WINDOW = (
     # Who reads slowly soon makes its server wait, and may be cut off within a list.
     ("grpc.http2.lookahead_bytes", 1024),
     ("grpc.http2.bdp_probe", 0),
-)
-_BROKEN = frozenset(
-    {
-        grpc.StatusCode.UNAVAILABLE,
-        grpc.StatusCode.RESOURCE_EXHAUSTED,  # it read too slowly, or there are too many streams
-        grpc.StatusCode.CANCELLED,
-        grpc.StatusCode.UNKNOWN,
-        grpc.StatusCode.INTERNAL,
-    }
 )
 
 Message = WatchStatusResponse | WatchJobsResponse
@@ -103,10 +95,11 @@ class RawWatcher:
                     try:
                         await self._read(call)
                     except grpc.aio.AioRpcError as error:
-                        if error.code() is grpc.StatusCode.NOT_FOUND:
+                        failure = from_rpc_error(error)
+                        if isinstance(failure, errors.JobNotFound):
                             self._watch.end = End.GONE
-                        elif error.code() not in _BROKEN:
-                            raise
+                        elif not is_interruption(failure):
+                            raise failure from error
                     finally:
                         call.cancel()
             await self._pace.before_next_call()
