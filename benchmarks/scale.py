@@ -21,7 +21,6 @@ class Scale:
     watchers: int
     listed: int
     idle_streams: int
-    idle_seconds: float
     watch_rounds: int
     watched_jobs: int
     reconnects: int
@@ -50,7 +49,6 @@ NORMAL = Scale(
     watchers=1_000,
     listed=20_000,
     idle_streams=1_000,
-    idle_seconds=30.0,
     watch_rounds=3,
     watched_jobs=2_000,
     reconnects=1_000,
@@ -79,7 +77,6 @@ QUICK = Scale(
     watchers=1_000,
     listed=5_000,
     idle_streams=500,
-    idle_seconds=10.0,
     watch_rounds=2,
     watched_jobs=500,
     reconnects=500,

@@ -221,7 +221,7 @@ def serve(  # noqa: PLR0913  (each is an option of the command line)
             max=300,
             help="Seconds that a watch may be silent, where its caller doesn't say.",
         ),
-    ] = 15.0,
+    ] = 50.0,
     engine_timeout: Annotated[
         float,
         typer.Option(

@@ -14,7 +14,7 @@ class Config:
     insecure: bool = False
     """Whether an address that others can reach may be served without TLS."""
 
-    heartbeat_seconds: float = 15.0
+    heartbeat_seconds: float = 50.0
     """How long a watch may be silent, where its caller doesn't say."""
 
     engine_timeout_seconds: float = 30.0

@@ -1,6 +1,5 @@
 """Binds the service to gRPC: parses requests, and turns errors into statuses with details."""
 
-import asyncio
 import re
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import aclosing
@@ -15,8 +14,9 @@ from grpc_reflection.v1alpha import reflection, reflection_pb2
 
 from engines.errors import EngineError, EngineFailed, FieldViolation
 from jobengine.v1 import job_engine_pb2
-from server.errors import InvalidRequest, RequestError, SlowReader, to_status
+from server.errors import InvalidRequest, RequestError, to_status
 from server.service import Service
+from server.slow_readers import Context, SlowReaders
 
 SERVICE = job_engine_pb2.DESCRIPTOR.services_by_name["JobEngine"]
 
@@ -24,7 +24,6 @@ _DETAILS_KEY = "grpc-status-details-bin"
 
 _log = structlog.get_logger()
 
-Context = grpc.aio.ServicerContext[bytes, Message | bytes]
 Parse = Callable[[bytes], Message]
 
 
@@ -33,20 +32,21 @@ def bind(service: Service, slow_reader_seconds: float) -> grpc.GenericRpcHandler
 
     The client of a stream may leave for `slow_reader_seconds` what was sent to it.
     """
+    slow_readers = SlowReaders(slow_reader_seconds)
     return grpc.method_handlers_generic_handler(
         SERVICE.full_name,
-        {method.name: _handler(service, method, slow_reader_seconds) for method in SERVICE.methods},
+        {method.name: _handler(service, method, slow_readers) for method in SERVICE.methods},
     )
 
 
 def _handler(
-    service: Service, method: MethodDescriptor, slow_reader_seconds: float
+    service: Service, method: MethodDescriptor, slow_readers: SlowReaders
 ) -> "grpc.RpcMethodHandler[bytes, Message | bytes]":
     parse = _parser(method)
     behaviour = getattr(service, re.sub(r"(?<!^)(?=[A-Z])", "_", method.name).lower())
     if method.server_streaming:
         return grpc.unary_stream_rpc_method_handler(
-            _stream(method.name, parse, behaviour, slow_reader_seconds),
+            _stream(method.name, parse, behaviour, slow_readers),
             response_serializer=_serialise,
         )
     return grpc.unary_unary_rpc_method_handler(
@@ -70,26 +70,17 @@ def _stream(
     name: str,
     parse: Parse,
     behaviour: Callable[[Message], AsyncGenerator[Message | bytes]],
-    slow_reader_seconds: float,
+    slow_readers: SlowReaders,
 ) -> Callable[[bytes, Context], Awaitable[None]]:
     async def call(raw: bytes, context: Context) -> None:
         try:
             async with aclosing(behaviour(parse(raw))) as responses:
                 async for response in responses:
-                    await _write(context, response, slow_reader_seconds)
+                    await slow_readers.write(context, response)
         except Exception as error:  # noqa: BLE001
             await _abort(name, context, error)
 
     return call
-
-
-async def _write(context: Context, response: Message | bytes, seconds: float) -> None:
-    """Send a message; that takes as long as the client lets the connection be full."""
-    try:
-        async with asyncio.timeout(seconds):
-            await context.write(response)
-    except TimeoutError:
-        raise SlowReader(seconds) from None
 
 
 def _parser(method: MethodDescriptor) -> Parse:

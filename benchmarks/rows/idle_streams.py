@@ -26,10 +26,12 @@ def measure(directory: Path, scale: Scale) -> list[Figure]:
         for one in (server, without):
             with Client(one.address) as client:
                 start_job(client, job)
+                interval = client.read_engine().limits.default_heartbeat_interval
         count = scale.idle_streams
         stack.enter_context(watching(places[0], server, count, job))
         stack.enter_context(watching(places[2], echo, count, job, bare=True))
-        ours, theirs = _idle_percent([server, echo], scale.idle_seconds)
+        # Each stream has just one heartbeat in that time.
+        ours, theirs = _idle_percent([server, echo], interval.ToTimedelta().total_seconds())
         subjects = [subject(server, 1), subject(without, 1)]
         turns = {"turns": scale.turns, "seconds": scale.turn_seconds, "servers": subjects}
         reads = run_load("calls", directory, **turns)["servers"]

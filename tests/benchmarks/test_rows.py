@@ -32,7 +32,6 @@ TINY = Scale(
     watchers=10,
     listed=50,
     idle_streams=10,
-    idle_seconds=0.1,
     watch_rounds=1,
     watched_jobs=10,
     reconnects=10,
@@ -57,7 +56,8 @@ LOCAL = [name for name in ROWS if name not in {*DOCKER, *KUBERNETES}]
 
 @pytest.mark.engine("local")
 @pytest.mark.parametrize("name", LOCAL)
-def test_row(name: str, tmp_path: Path) -> None:
+def test_row(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("JOBENGINE_HEARTBEAT", "1")  # how long idle streams are looked at
     if name == "jobs" and importlib.util.find_spec("psij") is None:
         pytest.skip("psij-python isn't installed: pip install --group bench")
     _check(ROWS[name](tmp_path, TINY))

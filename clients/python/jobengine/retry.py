@@ -22,14 +22,14 @@ class RetryPolicy:
     resume_for_seconds: float = 300.0
     """For how long a stream that was interrupted is resumed, without hearing anything."""
 
-    heartbeat_seconds: float = 10.0
-    """How often a quiet watch wants to hear from the server. After three times that in
+    heartbeat_seconds: float = 50.0
+    """How often a quiet watch wants to hear from the server. After twice that and a second in
     silence, the watch takes its connection for dead. Held within 1 s and 5 min."""
 
     @property
     def silence_seconds(self) -> float:
         """How long a watch may be silent before its connection is taken for dead."""
-        return 3 * min(max(self.heartbeat_seconds, 1.0), 300.0)
+        return 2 * min(max(self.heartbeat_seconds, 1.0), 300.0) + 1
 
 
 class Backoff:
