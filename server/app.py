@@ -36,8 +36,6 @@ OPTIONS = (
     ("grpc.http2.min_recv_ping_interval_without_data_ms", 9_000),
     # More than the largest valid spec, so that a larger one gets an error that names the field.
     ("grpc.max_receive_message_length", 16 * 1024 * 1024),
-    # A second server on the same port is an error, not a silent share of the calls.
-    ("grpc.so_reuseport", 0),
 )
 
 _log = structlog.get_logger()
@@ -61,10 +59,13 @@ class Server:
         self.address = ""
 
     async def __aenter__(self) -> Self:
-        check_listen(self._config.listen, insecure=self._config.insecure)
+        config = self._config
+        check_listen(config.listen, insecure=config.insecure, share_port=config.share_port)
         async with contextlib.AsyncExitStack() as stack:
             await stack.enter_async_context(self._engine)
-            grpc_server = grpc.aio.server(options=OPTIONS)
+            # A second server on the port is an error, unless both are told to share it.
+            sharing = ("grpc.so_reuseport", int(config.share_port))
+            grpc_server = grpc.aio.server(options=(*OPTIONS, sharing))
             self._add_services(grpc_server)
             self.address = self._bind(grpc_server)
             await self._health.set("", SERVING)

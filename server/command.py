@@ -86,6 +86,14 @@ def serve(  # noqa: PLR0913  (each is an option of the command line)
             help="Serve an address that other machines can reach, without encryption.",
         ),
     ] = False,
+    share_port: Annotated[
+        bool,
+        typer.Option(
+            "--share-port",
+            envvar="JOBENGINE_SHARE_PORT",
+            help="Let other servers of the same engine, told so too, listen on the same port.",
+        ),
+    ] = False,
     state_dir: Annotated[
         Path | None,
         typer.Option(
@@ -289,12 +297,13 @@ def serve(  # noqa: PLR0913  (each is an option of the command line)
         json_lines=log_format == "json" or (log_format == "auto" and not sys.stderr.isatty()),
     )
     try:
-        check_listen(listen, insecure=insecure)
+        check_listen(listen, insecure=insecure, share_port=share_port)
     except ValueError as error:
         _fail(f"--listen {error}")
     server_config = Config(
         listen=listen,
         insecure=insecure,
+        share_port=share_port,
         heartbeat_seconds=heartbeat,
         engine_timeout_seconds=engine_timeout,
         stop_grace_seconds=stop_grace,

@@ -14,6 +14,9 @@ class Config:
     insecure: bool = False
     """Whether an address that others can reach may be served without TLS."""
 
+    share_port: bool = False
+    """Whether other servers of the same engine may listen on the same port."""
+
     heartbeat_seconds: float = 50.0
     """How long a watch may be silent, where its caller doesn't say."""
 
@@ -33,12 +36,15 @@ class Config:
     """A job spec's size at most, serialised."""
 
 
-def check_listen(listen: str, *, insecure: bool) -> None:
+def check_listen(listen: str, *, insecure: bool = False, share_port: bool = False) -> None:
     """Refuse an address that others can reach, unless the operator insists.
 
     Raises:
-        ValueError: the address is malformed, or open to others without `insecure`.
+        ValueError: the address is malformed, open to others without `insecure`, or has no port
+            that could be shared.
     """
+    if share_port and (listen.startswith("unix:") or listen.endswith(":0")):
+        raise ValueError(f"{listen!r} has no port that servers can share: name one, or don't share")
     if listen.startswith("unix:"):
         return
     host, separator, port = listen.rpartition(":")

@@ -1,6 +1,8 @@
 """The server's life: health, reflection, the address, and what it refuses to listen on."""
 
 import asyncio
+import socket
+from contextlib import AsyncExitStack
 from typing import Any
 
 import grpc
@@ -9,6 +11,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2
 
 from engines.memory import MemoryEngine
+from jobengine import AsyncClient, JobSpec
 from server.app import NOT_SERVING, SERVING
 from server.config import check_listen
 from tests.server.conftest import Running, Start
@@ -68,6 +71,34 @@ async def test_a_port_in_use_is_an_error(running: Running, start: Start) -> None
             pass
 
 
+async def test_a_shared_port(start: Start) -> None:
+    """Connections are spread over the servers, by the kernel."""
+    with socket.socket() as reserved:
+        reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        reserved.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{reserved.getsockname()[1]}"
+        async with AsyncExitStack() as stack:
+            for name in ("first", "second"):
+                engine = MemoryEngine()
+                await engine.create_job(name, JobSpec(command=["fake"]))
+                running = await stack.enter_async_context(
+                    start(engine, listen=address, share_port=True)
+                )
+                assert await running.server.in_touch(10)
+            with pytest.raises(OSError, match="another server"):
+                await stack.enter_async_context(start(MemoryEngine(), listen=address))
+            seen: set[str] = set()
+            while seen != {"first", "second"}:
+                async with AsyncClient(address) as client:
+                    seen |= {job.name async for job in client.list_jobs()}
+
+
+@pytest.mark.parametrize("listen", ["unix:/tmp/x", "127.0.0.1:0"])
+def test_a_port_that_nobody_could_share(listen: str) -> None:
+    with pytest.raises(ValueError, match="no port that servers can share"):
+        check_listen(listen, share_port=True)
+
+
 async def test_a_unix_socket(start: Start, tmp_path_factory: pytest.TempPathFactory) -> None:
     path = tmp_path_factory.mktemp("s") / "socket"
     async with start(MemoryEngine(), listen=f"unix:{path}") as running:
@@ -78,13 +109,13 @@ async def test_a_unix_socket(start: Start, tmp_path_factory: pytest.TempPathFact
 
 @pytest.mark.parametrize("listen", ["127.0.0.1:0", "[::1]:1", "localhost:50051", "unix:/tmp/x"])
 def test_loopback_needs_nothing(listen: str) -> None:
-    check_listen(listen, insecure=False)
+    check_listen(listen)
 
 
 @pytest.mark.parametrize("listen", ["0.0.0.0:1", "[::]:1", "10.0.0.1:1", "example.com:1"])
 def test_other_addresses_need_insecure(listen: str) -> None:
     with pytest.raises(ValueError, match="--insecure"):
-        check_listen(listen, insecure=False)
+        check_listen(listen)
     check_listen(listen, insecure=True)
 
 
