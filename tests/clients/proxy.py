@@ -1,4 +1,4 @@
-"""A TCP proxy that cuts its connections, slows them, or falls silent, when it is told to."""
+"""A TCP proxy that cuts its connections, blocks or slows them, or falls silent, when told to."""
 
 import asyncio
 import contextlib
@@ -22,6 +22,7 @@ class Proxy:
         self._muted: set[asyncio.StreamWriter] = set()
         self._server: asyncio.Server | None = None
         self._delay_seconds = 0.0
+        self._blocked = False
         self.connections = 0
         self.address = ""
 
@@ -45,6 +46,15 @@ class Proxy:
         """Reset all connections; new ones are welcome."""
         self._call(self._cut())
 
+    def block(self) -> None:
+        """Reset all connections, and new ones too."""
+        self._blocked = True
+        self._call(self._cut())
+
+    def unblock(self) -> None:
+        """New connections are welcome again."""
+        self._blocked = False
+
     def fall_silent(self) -> None:
         """Pass nothing on any more over the present connections, and leave them open."""
         self._call(self._fall_silent())
@@ -65,6 +75,9 @@ class Proxy:
         assert task is not None
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        if self._blocked:
+            writer.transport.abort()
+            return
         self.connections += 1
         self._writers.add(writer)
         try:
