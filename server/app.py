@@ -9,10 +9,9 @@ import grpc
 import structlog
 from grpc_health.v1 import health, health_pb2_grpc
 from grpc_health.v1.health_pb2 import HealthCheckResponse
-from grpc_reflection.v1alpha import reflection
 
 from engines.base import Engine
-from server import rpc
+from server import reflection, rpc
 from server.config import Config, check_listen
 from server.mirror import Mirror
 from server.service import Service
@@ -98,9 +97,9 @@ class Server:
         service = Service(self._engine, self.mirror, self._config)
         grpc_server.add_generic_rpc_handlers((rpc.bind(service, self._config.slow_reader_seconds),))
         health_pb2_grpc.add_HealthServicer_to_server(self._health, grpc_server)  # pyright: ignore[reportUnknownMemberType]
-        names = (rpc.SERVICE.full_name, health.SERVICE_NAME, reflection.SERVICE_NAME)
-        reflection.enable_server_reflection(names, grpc_server)
-        grpc_server.add_generic_rpc_handlers((rpc.reflection_v1(names),))
+        grpc_server.add_generic_rpc_handlers(
+            reflection.handlers((rpc.SERVICE.full_name, health.SERVICE_NAME))
+        )
 
     def _bind(self, grpc_server: grpc.aio.Server) -> str:
         listen = self._config.listen

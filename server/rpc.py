@@ -1,16 +1,15 @@
 """Binds the service to gRPC: parses requests, and turns errors into statuses with details."""
 
 import re
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
-from typing import Any, NoReturn
+from typing import NoReturn
 
 import grpc
 import structlog
 from google.protobuf import message_factory
 from google.protobuf.descriptor import MethodDescriptor
 from google.protobuf.message import DecodeError, Message
-from grpc_reflection.v1alpha import reflection, reflection_pb2
 
 from engines.errors import EngineError, EngineFailed, FieldViolation
 from jobengine.v1 import job_engine_pb2
@@ -109,19 +108,3 @@ async def _abort(rpc: str, context: Context, error: Exception) -> NoReturn:
     code, status = to_status(error)
     details = (_DETAILS_KEY, status.SerializeToString())
     await context.abort(code, status.message, trailing_metadata=(details,))
-
-
-def reflection_v1(names: Sequence[str]) -> grpc.GenericRpcHandler:
-    """Reflection under its v1 name: grpcio-reflection has only v1alpha, of the same messages.
-
-    See https://github.com/grpc/grpc/issues/38576.
-    """
-    servicer: Any = reflection.aio.ReflectionServicer(names)
-    handler = grpc.stream_stream_rpc_method_handler(
-        servicer.ServerReflectionInfo,
-        request_deserializer=reflection_pb2.ServerReflectionRequest.FromString,
-        response_serializer=reflection_pb2.ServerReflectionResponse.SerializeToString,
-    )
-    return grpc.method_handlers_generic_handler(
-        "grpc.reflection.v1.ServerReflection", {"ServerReflectionInfo": handler}
-    )

@@ -58,10 +58,16 @@ async def test_reflection(running: Running, version: str) -> None:
     await call.write(reflection_pb2.ServerReflectionRequest(list_services=""))
     response = await call.read()
     names = {service.name for service in response.list_services_response.service}
-    assert {SERVICE, "grpc.health.v1.Health"} <= names
-    await call.write(reflection_pb2.ServerReflectionRequest(file_containing_symbol=SERVICE))
-    response = await call.read()
-    assert response.file_descriptor_response.file_descriptor_proto
+    itself = f"grpc.reflection.{version}.ServerReflection"
+    assert {SERVICE, "grpc.health.v1.Health", itself} <= names
+    for symbol in (SERVICE, f"{SERVICE}.ReadStatus", "jobengine.v1.Job"):
+        await call.write(reflection_pb2.ServerReflectionRequest(file_containing_symbol=symbol))
+        response = await call.read()
+        assert response.file_descriptor_response.file_descriptor_proto, symbol
+    for symbol in (f"{SERVICE}.Nothing", "nothing"):
+        await call.write(reflection_pb2.ServerReflectionRequest(file_containing_symbol=symbol))
+        response = await call.read()
+        assert response.error_response.error_code == grpc.StatusCode.NOT_FOUND.value[0], symbol
     await call.done_writing()
 
 
