@@ -32,13 +32,24 @@ check: .venv/.dev .venv-proto/.proto ## Lint, check types, layers, protos and ge
 	$(BIN)/lint-imports
 	$(BIN)/codespell
 	$(BIN)/python scripts/unasync --check
-	scripts/proto --check
+	scripts/proto --check python
 	.venv-proto/bin/buf lint protos
 	scripts/breaking
 	scripts/check-minimum
 
+.PHONY: test-clients
+test-clients: .venv/.dev ## Play the scenarios by the clients of all languages whose tools are here
+	$(BIN)/pytest tests/clients/test_scenarios.py tests/clients/test_languages.py $(TEST_ARGS)
+
+.PHONY: check-clients
+check-clients: .venv-proto/.proto ## Lint, check and hold against the protos the clients in Go, TypeScript and Java
+	scripts/proto --check go typescript java
+	$(MAKE) --no-print-directory -C clients/go check
+	$(MAKE) --no-print-directory -C clients/typescript check
+	$(MAKE) --no-print-directory -C clients/java check
+
 .PHONY: proto
-proto: .venv-proto/.proto ## Generate the Python code anew from protos/
+proto: .venv-proto/.proto ## Generate the code of all clients anew from protos/
 	scripts/proto
 
 .PHONY: format

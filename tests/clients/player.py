@@ -22,6 +22,7 @@ from jobengine import (
     LogStream,
     RetryPolicy,
     WatchEvent,
+    WatchStatusResponse,
 )
 from tests.clients.stage import Stage
 
@@ -158,6 +159,8 @@ class Stream:
             if event in {WatchEvent.WATCH_EVENT_STATUS, WatchEvent.WATCH_EVENT_DELETED}:
                 job = getattr(message, "job", message)
                 by_uid[job.uid].append((event, job.status))
+        of_one_job = all(isinstance(message, WatchStatusResponse) for message in self._messages)
+        assert not of_one_job or len(by_uid) <= 1, f"a watch of one job told of {set(by_uid)}"
         for told in by_uid.values():
             for (event, status), (next_event, next_status) in pairwise(told):
                 assert (event, status) != (next_event, next_status), f"told twice: {status}"
