@@ -1,7 +1,7 @@
 """The two watches: what is told to whom, in which order, and where a cursor goes on."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from contextlib import aclosing
 
 from engines.base import LogChunk
@@ -38,7 +38,7 @@ async def watch_entry(
 
 async def watch_all(
     mirror: Mirror, selector: Selector | None, cursor: str, heartbeat_seconds: float
-) -> AsyncIterator[bytes]:
+) -> AsyncGenerator[bytes]:
     """Tell the news of all jobs that match after the cursor, without end.
 
     Raises:
@@ -48,12 +48,8 @@ async def watch_all(
     position = mirror.revision
     told_early: dict[str, int] = {}
     if since is None:
-        async with aclosing(mirror.find(selector)) as present:
-            async for entry in present:
-                if entry.revision > position:
-                    told_early[entry.job.uid] = entry.revision
-                # Part of a list has no cursor: who loses it begins again.
-                yield entry.news
+        async for message in _full_list(mirror, selector, position, told_early):
+            yield message
     else:
         for entry in _round(mirror, since, position, selector):
             yield _with_cursor(entry.news, mirror.cursor(entry.revision))
@@ -68,6 +64,25 @@ async def watch_all(
         if mirror.revision == position:
             async for heartbeat in _pause(mirror, position, heartbeat_seconds):
                 yield heartbeat
+
+
+async def _full_list(
+    mirror: Mirror, selector: Selector | None, position: int, told_early: dict[str, int]
+) -> AsyncIterator[bytes]:
+    """Tell of all jobs, and of those that are deleted meanwhile; note what was after the position.
+
+    Its messages have no cursor: who loses part of a list begins again.
+    """
+    async with aclosing(mirror.find(selector)) as present:
+        async for entry in present:
+            if entry.revision > position:
+                told_early[entry.job.uid] = entry.revision
+            yield entry.news
+    # Else their absence from the list would be all that a watcher learns before SYNCED.
+    for entry in _round(mirror, position, mirror.revision, selector):
+        if entry.deleted:
+            told_early[entry.job.uid] = entry.revision
+            yield entry.news
 
 
 async def _pause(mirror: Mirror, position: int, heartbeat_seconds: float) -> AsyncIterator[bytes]:

@@ -1,6 +1,8 @@
 """One story out of a watch of all jobs that was interrupted."""
 
-from jobengine import Job, JobReason, JobState, JobStatus, WatchEvent, WatchJobsResponse
+import pytest
+
+from jobengine import Job, JobReason, JobState, JobStatus, WatchEvent, WatchJobsResponse, _fold
 from jobengine._fold import JobsFold
 
 STATUS = WatchEvent.WATCH_EVENT_STATUS
@@ -121,3 +123,30 @@ def test_a_deletion_is_told_once_though_the_resumed_call_is_cut_short() -> None:
         fold.begin()
         assert folded(fold, gone) == []
     assert folded(fold, synced("c2", full=False)) == [synced("c2", full=False)]
+
+
+def test_a_job_deleted_while_the_list_is_sent_is_told_gone_once_over_two_calls() -> None:
+    """The list lacks it already; its deletion is told by the call that goes on from its SYNCED."""
+    fold = interrupted_after(job("a"))
+    told = folded(fold, synced("c2", full=True))
+    assert [event.event for event in told] == [DELETED, SYNCED]
+    fold.begin()
+    again = [deleted(job("a", SUCCEEDED), cursor="c3"), synced("c3", full=False)]
+    assert folded(fold, *again) == [synced("c3", full=False)]
+
+
+def test_what_is_gone_stays_so_though_a_replica_has_not_heard_of_it() -> None:
+    fold = interrupted_after(job("a"), job("b"))
+    folded(fold, synced("c2", full=False), deleted(job("a", SUCCEEDED), cursor="c3"))
+    fold.begin()
+    behind = [status(job("a")), status(job("b")), synced("d1", full=True)]
+    assert folded(fold, *behind) == [synced("d1", full=False)]
+    assert folded(fold, deleted(job("a", SUCCEEDED), cursor="d2")) == []
+
+
+def test_only_so_many_deletions_are_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_fold, "MAX_REMEMBERED_DELETIONS", 2)
+    fold = interrupted_after()
+    gone = [deleted(job(name)) for name in "abc"]
+    assert folded(fold, *gone, *gone[1:]) == gone
+    assert folded(fold, gone[0]) == gone[:1]

@@ -10,7 +10,7 @@ from typing import Self
 from jobengine import AsyncClient, Job, JobSpec, RetryPolicy, errors
 from tests.history.breakage import Breakage
 from tests.history.check import View, view_of, view_of_list
-from tests.history.record import History, Life, Notebook, Watch
+from tests.history.record import SYNCED, History, Life, Notebook, Watch
 from tests.history.stage import Script, Stage
 from tests.history.watchers import HEARTBEAT_SECONDS, SMALL_WINDOW, Pace, RawWatcher, by_client
 
@@ -223,7 +223,11 @@ class Play:
 
 
 async def _until_it_knows(watch: Watch, task: asyncio.Task[None], listed: View) -> None:
-    while not task.done() and view_of(watch) != listed:
+    """Until it has been told all of that, and that this is all."""
+    while not task.done():
+        synced = any(each.event == SYNCED for each in watch.told)
+        if synced and view_of(watch) == listed:
+            return
         await asyncio.sleep(0.1)
 
 

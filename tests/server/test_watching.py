@@ -5,6 +5,7 @@ import dataclasses
 import secrets
 import time
 from collections.abc import AsyncIterator
+from contextlib import aclosing
 from typing import Any
 
 import grpc
@@ -13,12 +14,17 @@ import pytest
 from engines.base import Changed, Event, Job, Removed, Snapshot, State, Status
 from jobengine.v1 import job_engine_pb2 as api
 from jobengine.v1 import job_pb2
+from server.mirror import Mirror
+from server.watching import watch_all
 from tests.server.conftest import Running, Start
 from tests.server.scripted import ScriptedEngine
 from tests.server.test_service import reason_and_fields
 
 RUNNING = Status(active=1, state=State.RUNNING)
 SUCCEEDED = Status(succeed=1, state=State.SUCCEEDED, exit_code=0)
+STATUS = api.WATCH_EVENT_STATUS
+DELETED = api.WATCH_EVENT_DELETED
+SYNCED = api.WATCH_EVENT_SYNCED
 
 
 class Scene:
@@ -239,6 +245,25 @@ async def test_a_stopping_server_hands_out_cursors(start: Start) -> None:
                 await ended.read()
             assert stopped.value.code() is grpc.StatusCode.UNAVAILABLE
             assert reason_and_fields(stopped.value)[0] == "SERVER_STOPPING"
+
+
+async def test_a_job_deleted_while_the_list_is_sent_is_told_so_before_synced() -> None:
+    """Else watchers that knew it would have to take it for lost."""
+    mirror = Mirror(ScriptedEngine())
+    for name in "abc":
+        mirror.wrote(Job(name, RUNNING, uid=name))
+    told: list[tuple[int, str]] = []
+    async with aclosing(watch_all(mirror, None, "", 60)) as messages:
+        async for raw in messages:
+            message = api.WatchJobsResponse.FromString(raw)
+            told.append((message.event, message.job.name))
+            if message.job.name == "a":
+                mirror._remove(Removed("b", "b", SUCCEEDED))
+            if message.event == SYNCED:
+                mirror.wrote(Job("d", RUNNING, uid="d"))
+            if message.job.name == "d":
+                break
+    assert told == [(STATUS, "a"), (STATUS, "c"), (DELETED, "b"), (SYNCED, ""), (STATUS, "d")]
 
 
 async def test_as_many_streams_as_allowed(start: Start) -> None:

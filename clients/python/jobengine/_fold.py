@@ -8,6 +8,9 @@ from jobengine.v1 import job_pb2
 from jobengine.v1.job_engine_pb2 import WatchJobsResponse
 from jobengine.v1.job_pb2 import Job
 
+MAX_REMEMBERED_DELETIONS = 10_000
+"""So many of the jobs that are gone are known to be; the server remembers as many."""
+
 _VANISHED = "The job was removed while this watch was interrupted; how it ended can't be known here"
 
 
@@ -23,16 +26,15 @@ class JobsFold:
         """Where a new call should begin."""
         self._known: dict[str, Job] = {}
         self._listed: set[str] = set()
-        self._told_gone: set[str] = set()
+        # By uid, oldest first. A deletion may be told again: by the call that goes on from the
+        # list in which the job was missed, or by a replica that hears of it later.
+        self._gone: dict[str, None] = {}
         self._listing = True
         self._synced = False
 
     def begin(self) -> None:
         """A new call begins, with the cursor."""
         self._listed.clear()
-        if not self._listing:
-            self._told_gone.clear()
-        # Otherwise the call before was cut short, and this one tells the same deletions again.
         self._listing = True
 
     def fold(self, message: WatchJobsResponse) -> Iterator[WatchJobsResponse]:
@@ -49,12 +51,15 @@ class JobsFold:
 
     def _update(self, message: WatchJobsResponse) -> Iterator[WatchJobsResponse]:
         job = message.job
+        if job.uid in self._gone:
+            return
         if self._listing:
             self._listed.add(job.name)
         known = self._known.get(job.name)
         if known == job or (known is not None and _lags_behind(job, known)):
             return
         if known is not None and known.uid != job.uid:
+            self._remember_gone(known)
             yield _vanished(known)
         self._known[job.name] = job
         yield message
@@ -63,11 +68,10 @@ class JobsFold:
         known = self._known.get(message.job.name)
         if known is not None and known.uid != message.job.uid:
             return  # its end was told when the next job of that name showed up
-        if message.job.uid in self._told_gone:
-            return  # it is missing from the list that was being sent, or that was cut short
-        if self._listing:
-            self._told_gone.add(message.job.uid)
+        if message.job.uid in self._gone:
+            return
         self._known.pop(message.job.name, None)
+        self._remember_gone(message.job)
         yield message
 
     def _sync(self, message: WatchJobsResponse) -> Iterator[WatchJobsResponse]:
@@ -75,7 +79,7 @@ class JobsFold:
         if message.full:
             for name in self._known.keys() - self._listed:
                 gone = self._known.pop(name)
-                self._told_gone.add(gone.uid)
+                self._remember_gone(gone)
                 yield _vanished(gone)
         self._listed.clear()
         # Full as the caller sees it: all jobs since its own beginning, not since the
@@ -83,6 +87,11 @@ class JobsFold:
         full = message.full and not self._synced
         self._synced = True
         yield WatchJobsResponse(event=message.event, cursor=message.cursor, full=full)
+
+    def _remember_gone(self, job: Job) -> None:
+        self._gone[job.uid] = None
+        if len(self._gone) > MAX_REMEMBERED_DELETIONS:
+            del self._gone[next(iter(self._gone))]
 
 
 def _lags_behind(job: Job, known: Job) -> bool:
