@@ -132,6 +132,15 @@ class Cluster:
         self._launch(component)
         self._await_health(component)
 
+    def mend(self) -> None:
+        """Have everything run that was ended or frozen."""
+        for component in COMPONENTS:
+            if self.running(component):
+                self.thaw(component)
+            else:
+                self.start_component(component)
+        self.await_node()
+
     def await_node(self) -> None:
         """Wait until the node runs pods, also one that was deleted and whose kubelet is back.
 

@@ -16,6 +16,7 @@ from tests.faults.processes import until
 
 if TYPE_CHECKING:  # it can't be started everywhere
     from tests.cluster.cluster import Cluster
+    from tests.cluster.story import Place
 
 _ACCOUNT_SECONDS = 90.0
 """Kubernetes' controllers stay away for up to 30 s from an API server that they found gone."""
@@ -48,6 +49,28 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Generator[Reachable]:
         return
     with Cluster(tmp_path_factory.mktemp("cluster")) as cluster:
         yield cluster
+
+
+@pytest.fixture(scope="session")
+def hurt(tmp_path_factory: pytest.TempPathFactory) -> "Generator[Cluster]":
+    """A cluster that tests hurt, and leave well."""
+    _skip_for(problem())
+    from tests.cluster.cluster import Cluster
+
+    with Cluster(tmp_path_factory.mktemp("hurt")) as cluster:
+        yield cluster
+
+
+@pytest.fixture
+def hurt_place(hurt: "Cluster", tmp_path: Path) -> "Generator[Place]":
+    """A place on the cluster that tests hurt; it is well again afterwards."""
+    from tests.cluster.story import Place
+
+    with namespace_on(hurt.kubeconfig) as namespace:
+        try:
+            yield Place(hurt.kubeconfig, namespace, tmp_path)
+        finally:
+            hurt.mend()
 
 
 @pytest.fixture

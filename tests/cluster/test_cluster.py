@@ -33,13 +33,6 @@ on_kubernetes = pytest.mark.engine("kubernetes")
 own_cluster = pytest.mark.timeout(300)  # its start takes 10 s on a machine that does nothing else
 
 
-@pytest.fixture(scope="module")
-def hurt(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    """A cluster that tests of this module hurt, and leave well."""
-    with Cluster(tmp_path_factory.mktemp("hurt")) as cluster:
-        yield cluster
-
-
 @pytest.fixture
 def hurt_namespace(hurt: Cluster) -> Iterator[str]:
     with namespace_on(hurt.kubeconfig) as namespace:

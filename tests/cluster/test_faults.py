@@ -3,10 +3,7 @@
 import asyncio
 import contextlib
 import json
-import os
-import random
 import signal
-import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import replace
 from datetime import timedelta
@@ -27,7 +24,7 @@ from jobengine import (
 )
 from tests.clients.proxy import Proxy
 from tests.cluster.api import Access, Api, Refused
-from tests.cluster.fixtures import Reachable, namespace_on
+from tests.cluster.fixtures import Reachable
 from tests.cluster.images import IMAGE
 from tests.cluster.story import (
     KubernetesStory,
@@ -37,6 +34,7 @@ from tests.cluster.story import (
     waiting,
 )
 from tests.faults.processes import until
+from tests.faults.random_rounds import RUNS_ON
 from tests.faults.truth import release
 
 if TYPE_CHECKING:  # what it imports may be missing here
@@ -45,44 +43,14 @@ if TYPE_CHECKING:  # what it imports may be missing here
 pytestmark = [pytest.mark.engine("kubernetes"), pytest.mark.timeout(180)]
 
 JOBS = 4
-RUNS_ON = "sleep 60 & wait; leave 0"
 POD_SECONDS = 60.0
 """How long a pod may take to run, or to be over, on a cluster that was just hurt."""
 
 
-@pytest.fixture(scope="module")
-def hurt(tmp_path_factory: pytest.TempPathFactory) -> "Iterator[Cluster]":
-    """A cluster that the tests of this module hurt."""
-    from tests.cluster.available import problem
-
-    if why := problem():
-        pytest.skip(f"engine kubernetes: {why}")
-    from tests.cluster.cluster import Cluster
-
-    with Cluster(tmp_path_factory.mktemp("hurt")) as cluster:
-        yield cluster
-
-
 @pytest.fixture
-def place(hurt: "Cluster", tmp_path: Path) -> Iterator[Place]:
-    """A place on it; it is well again afterwards."""
-    with namespace_on(hurt.kubeconfig) as namespace:
-        try:
-            yield Place(hurt.kubeconfig, namespace, tmp_path)
-        finally:
-            mend(hurt)
-
-
-def mend(cluster: "Cluster") -> None:
-    """Have everything run that a test has ended or frozen, be it that it failed."""
-    from tests.cluster.components import COMPONENTS
-
-    for component in COMPONENTS:
-        if cluster.running(component):
-            cluster.thaw(component)
-        else:
-            cluster.start_component(component)
-    cluster.await_node()
+def place(hurt_place: Place) -> Place:
+    """A place on a cluster that is well again afterwards."""
+    return hurt_place
 
 
 @pytest.fixture
@@ -700,159 +668,3 @@ def replace_file(path: Path, text: str) -> None:
     new = path.with_suffix(".new")
     new.write_text(text)
     new.replace(path)
-
-
-# -- all at random ----------------------------------------------------------------------------
-
-FAULTS = (
-    "kill the apiserver",
-    "freeze the apiserver",
-    "cut",
-    "cut",
-    "kill the server",
-    "kill both",
-)
-
-
-class Strangers:
-    """Jobs of somebody else, named and labelled much like ours."""
-
-    def __init__(self, place: Place) -> None:
-        self._place = place
-        self._uids = [
-            self._add("stranger-0", {"jobengine.dev/job": "stranger-0"}),
-            self._add("stranger-1", {"app.kubernetes.io/managed-by": "jobengine"}),
-            self._add(
-                "stranger-2",
-                {"app.kubernetes.io/managed-by": "jobengine", "jobengine.dev/job": "job-0"},
-            ),
-        ]
-
-    def _add(self, name: str, labels: dict[str, str]) -> str:
-        container = {"name": "job", "image": IMAGE, "command": ["true"]}
-        template = {"spec": {"restartPolicy": "Never", "containers": [container]}}
-        spec = {"suspend": True, "template": template}
-        job = {"metadata": {"name": name, "labels": labels}, "spec": spec}
-        return str(self._place.api.post(self._place.path("jobs"), job)["metadata"]["uid"])
-
-    def check_and_remove(self) -> None:
-        for number, uid in enumerate(self._uids):
-            path = self._place.path("jobs", f"stranger-{number}")
-            found = self._place.api.get(path)
-            assert found["metadata"]["uid"] == uid
-            assert found["metadata"]["generation"] == 1, found
-            assert "annotations" not in found["metadata"], found
-            self._place.api.delete(path, {"propagationPolicy": "Background"})
-
-
-class Round:
-    """One story out of a seed."""
-
-    def __init__(self, place: Place, cluster: "Cluster", proxy: Proxy, seed: int) -> None:
-        self._random = random.Random(seed)
-        self._place = place
-        self._cluster = cluster
-        self._proxy = proxy
-        # Its controllers go by what they last saw: one that hears late that an instance has
-        # succeeded may run it again (KEP-5647), seen after the API server was killed.
-        self.story = KubernetesStory(place, may_repeat=True)
-        self.faults: list[str] = []
-
-    async def play(self, jobs: int) -> None:
-        """Run so many jobs while things break, check every one, and delete them all."""
-        strangers = Strangers(self._place)
-        # One node starts them: on a busy machine that takes a second each.
-        self.story.settle_seconds = self.story.call_seconds = 90 + 2 * jobs
-        async with self.story as story:
-            await story.begin()
-            enough = asyncio.Event()
-            async with asyncio.TaskGroup() as group:
-                group.create_task(self._break_until(enough))
-                for number in range(jobs):
-                    story.submit(self._task(number))
-                    await asyncio.sleep(self._random.choice((0, 0.1, 1)))
-                enough.set()
-            await story.settle()
-            await story.check()
-            await asyncio.to_thread(story.server.start)
-            for task in story.tasks:
-                await story.remove(task)
-        strangers.check_and_remove()
-        await asyncio.to_thread(self._place.until_gone)
-
-    def _task(self, number: int) -> KubernetesTask:
-        roll = self._random
-        seconds = roll.choice((0, 0, 0.1, roll.uniform(0, 4)))
-        body = f"sleep {seconds:.2f}; leave {roll.choice((0, 0, 1, 3, 42, 125))}"
-        options: dict[str, int] = {}
-        act = ""
-        match roll.choice(("exit",) * 5 + ("retries", "instances", "cancel", "delete")):
-            case "retries":
-                body = f"[ $(grep -c ^exit $t) -lt {roll.randint(1, 2)} ] && leave 7; leave 0"
-                options = {"max_retries": roll.randint(1, 3)}
-            case "instances":
-                completions = roll.randint(2, 4)
-                options = {
-                    "completions": completions,
-                    "parallelism": roll.randint(1, completions),
-                }
-                body = f"sleep {seconds:.2f}; leave 0"
-            case "cancel" | "delete" as act:
-                body = RUNS_ON
-            case _:
-                pass
-        directory = self._place.directory
-        return KubernetesTask(f"job-{number}", directory, body, options, act, roll.uniform(0, 4))
-
-    async def _break_until(self, enough: asyncio.Event) -> None:
-        while not enough.is_set():
-            await asyncio.sleep(self._random.uniform(0, 2))
-            fault = self._random.choice(FAULTS)
-            self.faults.append(fault)
-            await asyncio.to_thread(self._break, fault)
-            with contextlib.suppress(TimeoutError):  # or the next one strikes while it's down
-                async with asyncio.timeout(self._random.choice((0, 15, 15))):
-                    await until_there(self.story)
-
-    def _break(self, fault: str) -> None:
-        server, cluster = self.story.server, self._cluster
-        if fault == "cut":
-            self._proxy.cut()
-            return
-        if fault == "freeze the apiserver":
-            cluster.freeze("apiserver")
-            try:
-                # It has to hang for some time; there is nothing to wait for.
-                time.sleep(self._random.uniform(0.5, 8))
-            finally:
-                cluster.thaw("apiserver")
-            return
-        if fault != "kill the apiserver":
-            server.kill()
-        if fault != "kill the server":
-            cluster.kill("apiserver")
-            cluster.start_component("apiserver")
-        if fault != "kill the apiserver":
-            server.start()
-
-
-async def run(place: Place, cluster: "Cluster", jobs: int) -> None:
-    seed = int(os.environ.get("JOBENGINE_TEST_SEED") or random.randrange(1_000_000))
-    print(f"JOBENGINE_TEST_SEED={seed}")
-    with Proxy(Access.of(place.kubeconfig).server.removeprefix("https://")) as proxy:
-        path = place.directory / "kubeconfig"
-        place.kubeconfig = kubeconfig_by_way_of(proxy.address, place.kubeconfig, path)
-        played = Round(place, cluster, proxy, seed)
-        await played.play(jobs)
-    print(f"{jobs} jobs, faults: {played.faults}, run again: {played.story.repeated}")
-    assert played.faults
-
-
-async def test_a_few_at_random(hurt: "Cluster", place: Place) -> None:
-    await run(place, hurt, 12)
-
-
-@pytest.mark.slow
-@pytest.mark.timeout(1800)
-async def test_200_at_random(hurt: "Cluster", place: Place) -> None:
-    await run(place, hurt, 200)

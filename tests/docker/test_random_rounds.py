@@ -1,9 +1,5 @@
 """Many random jobs while daemon and server are killed, stopped and frozen at random."""
 
-import asyncio
-import contextlib
-import os
-import random
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -13,13 +9,12 @@ import pytest
 
 from tests.docker.place import IMAGE, Place, place_on
 from tests.docker.story import DockerStory, DockerTask, until_gone
+from tests.faults.random_rounds import RandomRound, roll_seed
 
 if TYPE_CHECKING:
     from tests.docker.daemons import Dockerd
 
 pytestmark = pytest.mark.engine("docker")
-
-FAULTS = ("kill the daemon", "stop the daemon", "freeze the daemon", "kill the server", "kill both")
 
 
 @pytest.fixture(params=["plain", "live-restore"])
@@ -54,76 +49,27 @@ class Stranger:
         self._client.close()
 
 
-class Round:
-    """One story out of a seed."""
+class Round(RandomRound[DockerStory]):
+    """One story out of a seed, on a daemon that is killed, stopped and frozen."""
+
+    faults = (
+        "kill the daemon",
+        "stop the daemon",
+        "freeze the daemon",
+        "kill the server",
+        "kill both",
+    )
 
     def __init__(self, place: Place, daemon: "Dockerd", seed: int) -> None:
-        self._random = random.Random(seed)
-        self._place = place
+        super().__init__(DockerStory(place, may_lose=True), seed)
+        self._directory = place.directory
         self._daemon = daemon
-        self._story = DockerStory(place, may_lose=True)
-        self.faults: list[str] = []
 
-    async def play(self, jobs: int) -> DockerStory:
-        """Run so many jobs while things break, check every one, and delete them all."""
-        stranger = Stranger(self._place)
-        # They queue for places to start: on a busy machine a second each.
-        self._story.settle_seconds = self._story.call_seconds = 90 + jobs
-        async with self._story as story:
-            await story.begin()
-            enough = asyncio.Event()
-            async with asyncio.TaskGroup() as group:
-                group.create_task(self._break_until(enough))
-                for number in range(jobs):
-                    story.submit(self._task(number))
-                    await asyncio.sleep(self._random.choice((0, 0.05, 0.3)))
-                enough.set()
-            await story.settle()
-            await story.check()
-            await asyncio.to_thread(story.server.start)
-            for task in story.tasks:
-                await story.client.delete_job(task.name, allow_missing=True, wait=True)
-        until_gone(self._place)
-        stranger.check_and_remove()
-        return story
+    def new_task(self, name: str, body: str, options: dict[str, int]) -> DockerTask:
+        return DockerTask(name, self._directory, body, options)
 
-    def _task(self, number: int) -> DockerTask:
-        roll = self._random
-        seconds = roll.choice((0, 0, 0.1, roll.uniform(0, 2)))
-        body = f"sleep {seconds:.2f}; leave {roll.choice((0, 0, 1, 3, 42, 125))}"
-        options: dict[str, int] = {}
-        act = ""
-        match roll.choice(("exit",) * 5 + ("retries", "instances", "cancel", "delete")):
-            case "retries":
-                body = f"[ $(grep -c ^exit $t) -lt {roll.randint(1, 2)} ] && leave 7; leave 0"
-                options = {"max_retries": roll.randint(1, 3)}
-            case "instances":
-                completions = roll.randint(2, 4)
-                options = {
-                    "completions": completions,
-                    "parallelism": roll.randint(1, completions),
-                }
-                body = f"sleep {seconds:.2f}; leave 0"
-            case "cancel" | "delete" as act:
-                body = "sleep 60 & wait; leave 0"
-            case _:
-                pass
-        directory = self._place.directory
-        return DockerTask(f"job-{number}", directory, body, options, act, roll.uniform(0, 1.5))
-
-    async def _break_until(self, enough: asyncio.Event) -> None:
-        while not enough.is_set():
-            await asyncio.sleep(self._random.uniform(0, 2))
-            fault = self._random.choice(FAULTS)
-            self.faults.append(fault)
-            await asyncio.to_thread(self._break, fault)
-            with contextlib.suppress(TimeoutError):  # or the next one strikes while it's down
-                async with asyncio.timeout(self._random.choice((0, 15, 15))):
-                    while (await self._story.client.read_engine()).message:
-                        await asyncio.sleep(0.2)
-
-    def _break(self, fault: str) -> None:
-        server = self._story.server
+    def hurt(self, fault: str) -> None:
+        server = self.story.server
         match fault:
             case "kill the daemon":
                 self._daemon.kill()
@@ -134,7 +80,7 @@ class Round:
                 self._daemon.freeze()
                 try:
                     # It has to hang for some time; there is nothing to wait for.
-                    time.sleep(self._random.uniform(0.5, 8))
+                    time.sleep(self.roll.uniform(0.5, 8))
                 finally:
                     self._daemon.thaw()
             case "kill the server":
@@ -148,12 +94,12 @@ class Round:
 
 
 async def run(place: Place, daemon: "Dockerd", jobs: int) -> None:
-    seed = int(os.environ.get("JOBENGINE_TEST_SEED") or random.randrange(1_000_000))
-    print(f"JOBENGINE_TEST_SEED={seed}")
-    played = Round(place, daemon, seed)
-    story = await played.play(jobs)
-    print(f"{jobs} jobs, faults: {played.faults}, lost: {story.lost}")
-    assert played.faults
+    stranger = Stranger(place)
+    played = Round(place, daemon, roll_seed())
+    await played.play(jobs)
+    until_gone(place)
+    stranger.check_and_remove()
+    print(f"{jobs} jobs, faults: {played.harm}, lost: {played.story.lost}")
 
 
 @pytest.mark.timeout(200)

@@ -9,6 +9,7 @@ from typing import Protocol
 from jobengine import JobSpec, JobState
 from tests.clients.specs import fake
 from tests.faults import processes
+from tests.faults.random_rounds import RUNS_ON, roll_body
 from tests.faults.server import FaultyServer
 from tests.faults.truth import Task
 
@@ -123,24 +124,6 @@ class TaskScript:
         return frozenset((JobState.JOB_STATE_FAILED, code) for code in failed)
 
 
-def body_and_options(roll: random.Random, *, stopped: bool) -> tuple[str, dict[str, int]]:
-    """What a `Task` is to do, in a shell's words."""
-    if stopped:
-        return "sleep 60 & wait; leave 0", {}
-    seconds = roll.choice((0, 0, 0.1, roll.uniform(0, 1)))
-    match roll.choice(("exit", "exit", "exit", "retries", "instances")):
-        case "retries":
-            body = f"[ $(grep -c ^exit $t) -lt {roll.randint(1, 2)} ] && leave 7; leave 0"
-            return body, {"max_retries": roll.randint(1, 2)}
-        case "instances":
-            completions = roll.randint(2, 4)
-            parallelism = roll.randint(1, completions)
-            options = {"completions": completions, "parallelism": parallelism}
-            return f"sleep {seconds:.2f}; leave 0", options
-        case _:
-            return f"sleep {seconds:.2f}; leave {roll.choice((0, 0, 1, 3, 42))}", {}
-
-
 @dataclass(frozen=True, slots=True)
 class TaskStage:
     """An engine that runs tasks, as `task` makes them, and whose jobs outlive every server."""
@@ -152,7 +135,7 @@ class TaskStage:
     forgets: bool = False
 
     def script(self, roll: random.Random, name: str, *, stopped: bool) -> TaskScript:
-        body, options = body_and_options(roll, stopped=stopped)
+        body, options = (RUNS_ON, dict[str, int]()) if stopped else roll_body(roll)
         return TaskScript(self.task(name, self.directory, body, options))
 
     def clear(self) -> None:

@@ -3,14 +3,13 @@
 Each prints its seed; JOBENGINE_TEST_SEED plays it again.
 """
 
-import os
-import random
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.faults.random_rounds import roll_seed
 from tests.history.check import problems
 from tests.history.play import Play, Size
 from tests.history.stage import FakeStage, Stage, TaskStage, local_stage
@@ -71,9 +70,7 @@ async def test_many(stage: Stage) -> None:
 
 
 async def play(stage: Stage, size: Size) -> None:
-    seed = int(os.environ.get("JOBENGINE_TEST_SEED") or random.randrange(1_000_000))
-    print(f"JOBENGINE_TEST_SEED={seed}")
-    async with Play(stage, seed, size) as run:
+    async with Play(stage, roll_seed(), size) as run:
         history = await run.run()
         print(run)
     found = problems(history)
