@@ -166,6 +166,8 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_response(status)
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(content)))
+        # Some clients take silence for a promise to keep the connection (the JDK's, of HTTP/1.0).
+        self.send_header("Connection", "close")
         self.end_headers()
         self.wfile.write(content)
 

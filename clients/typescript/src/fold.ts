@@ -15,6 +15,9 @@ import {
 import { same } from "./same.js";
 import { isTerminal } from "./states.js";
 
+/** So many of the jobs that are gone are known to be; the server remembers as many. */
+export const MAX_REMEMBERED_DELETIONS = 10_000;
+
 const VANISHED =
   "The job was removed while this watch was interrupted; how it ended can't be known here";
 
@@ -29,7 +32,9 @@ export class JobsFold {
   cursor: string;
   readonly #known = new Map<string, Job>();
   readonly #listed = new Set<string>();
-  readonly #toldGone = new Set<string>();
+  // By uid, oldest first. A deletion may be told again: by the call that goes on from the list in
+  // which the job was missed, or by a replica that hears of it later.
+  readonly #gone = new Set<string>();
   #listing = true;
   #synced = false;
 
@@ -41,10 +46,6 @@ export class JobsFold {
   /** A new call begins, with the cursor. */
   begin(): void {
     this.#listed.clear();
-    if (!this.#listing) {
-      this.#toldGone.clear();
-    }
-    // Otherwise the call before was cut short, and this one tells the same deletions again.
     this.#listing = true;
   }
 
@@ -72,6 +73,9 @@ export class JobsFold {
   }
 
   #update(message: WatchJobsResponse, job: Job): WatchJobsResponse[] {
+    if (this.#gone.has(job.uid)) {
+      return [];
+    }
     if (this.#listing) {
       this.#listed.add(job.name);
     }
@@ -80,7 +84,11 @@ export class JobsFold {
       return [];
     }
     this.#known.set(job.name, job);
-    return known && known.uid !== job.uid ? [vanished(known), message] : [message];
+    if (known && known.uid !== job.uid) {
+      this.#rememberGone(known);
+      return [vanished(known), message];
+    }
+    return [message];
   }
 
   #remove(message: WatchJobsResponse, job: Job): WatchJobsResponse[] {
@@ -88,13 +96,11 @@ export class JobsFold {
     if (known && known.uid !== job.uid) {
       return []; // its end was told when the next job of that name showed up
     }
-    if (this.#toldGone.has(job.uid)) {
-      return []; // it is missing from the list that was being sent, or that was cut short
-    }
-    if (this.#listing) {
-      this.#toldGone.add(job.uid);
+    if (this.#gone.has(job.uid)) {
+      return [];
     }
     this.#known.delete(job.name);
+    this.#rememberGone(job);
     return [message];
   }
 
@@ -114,9 +120,17 @@ export class JobsFold {
     const gone = [...this.#known.values()].filter((job) => !this.#listed.has(job.name));
     for (const job of gone) {
       this.#known.delete(job.name);
-      this.#toldGone.add(job.uid);
+      this.#rememberGone(job);
     }
     return gone.map(vanished);
+  }
+
+  #rememberGone(job: Job): void {
+    this.#gone.add(job.uid);
+    const [oldest] = this.#gone;
+    if (this.#gone.size > MAX_REMEMBERED_DELETIONS && oldest !== undefined) {
+      this.#gone.delete(oldest);
+    }
   }
 }
 

@@ -4,7 +4,7 @@ import { test } from "node:test";
 
 import { create } from "@bufbuild/protobuf";
 
-import { JobsFold } from "../src/fold.js";
+import { JobsFold, MAX_REMEMBERED_DELETIONS } from "../src/fold.js";
 import { type Job, JobReason, JobState, WatchEvent, type WatchJobsResponse } from "../src/index.js";
 import { JobSchema, WatchJobsResponseSchema } from "../src/v1.js";
 
@@ -131,4 +131,30 @@ test("a deletion is told once though the resumed call is cut short", () => {
     assert.deepEqual(folded(fold, gone), []);
   }
   assert.deepEqual(folded(fold, synced("c2", false)), [synced("c2", false)]);
+});
+
+test("a job deleted while the list is sent is told gone once over two calls", () => {
+  // The list lacks it already; its deletion is told by the call that goes on from its SYNCED.
+  const fold = interruptedAfter(job("a"));
+  assert.equal(folded(fold, synced("c2", true)).length, 2);
+  fold.begin();
+  const again = folded(fold, deleted(job("a", JobState.SUCCEEDED), "c3"), synced("c3", false));
+  assert.deepEqual(again, [synced("c3", false)]);
+});
+
+test("what is gone stays so though a replica has not heard of it", () => {
+  const fold = interruptedAfter(job("a"), job("b"));
+  folded(fold, synced("c2", false), deleted(job("a", JobState.SUCCEEDED), "c3"));
+  fold.begin();
+  const behind = folded(fold, status(job("a")), status(job("b")), synced("d1", true));
+  assert.deepEqual(behind, [synced("d1", false)]);
+  assert.deepEqual(folded(fold, deleted(job("a", JobState.SUCCEEDED), "d2")), []);
+});
+
+test("only so many deletions are remembered", () => {
+  const fold = interruptedAfter();
+  for (let number = 0; number <= MAX_REMEMBERED_DELETIONS; number += 1) {
+    folded(fold, deleted(job(number.toString())));
+  }
+  assert.deepEqual(folded(fold, deleted(job("1")), deleted(job("0"))), [deleted(job("0"))]);
 });

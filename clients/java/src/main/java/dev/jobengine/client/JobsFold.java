@@ -8,6 +8,7 @@ import dev.jobengine.v1.WatchJobsResponse;
 import java.util.ArrayList;
 import java.util.HashMap;
 import java.util.HashSet;
+import java.util.LinkedHashSet;
 import java.util.List;
 import java.util.Map;
 import java.util.Set;
@@ -19,12 +20,17 @@ import java.util.Set;
  * that gives only what changed meanwhile, and an end for each job that vanished.
  */
 final class JobsFold {
+  /** So many of the jobs that are gone are known to be; the server remembers as many. */
+  static final int MAX_REMEMBERED_DELETIONS = 10_000;
+
   private static final String VANISHED =
       "The job was removed while this watch was interrupted; how it ended can't be known here";
 
   private final Map<String, Job> known = new HashMap<>();
   private final Set<String> listed = new HashSet<>();
-  private final Set<String> toldGone = new HashSet<>();
+  // By uid, oldest first. A deletion may be told again: by the call that goes on from the list in
+  // which the job was missed, or by a replica that hears of it later.
+  private final Set<String> gone = new LinkedHashSet<>();
   private String cursor;
   private boolean listing = true;
   private boolean synced;
@@ -41,10 +47,6 @@ final class JobsFold {
   /** A new call begins, with the cursor. */
   void begin() {
     listed.clear();
-    if (!listing) {
-      toldGone.clear();
-    }
-    // Otherwise the call before was cut short, and this one tells the same deletions again.
     listing = true;
   }
 
@@ -66,6 +68,9 @@ final class JobsFold {
 
   private List<WatchJobsResponse> update(WatchJobsResponse message) {
     Job job = message.getJob();
+    if (gone.contains(job.getUid())) {
+      return List.of();
+    }
     if (listing) {
       listed.add(job.getName());
     }
@@ -74,9 +79,11 @@ final class JobsFold {
       return List.of();
     }
     known.put(job.getName(), job);
-    return before != null && !before.getUid().equals(job.getUid())
-        ? List.of(vanished(before), message)
-        : List.of(message);
+    if (before != null && !before.getUid().equals(job.getUid())) {
+      rememberGone(before);
+      return List.of(vanished(before), message);
+    }
+    return List.of(message);
   }
 
   private List<WatchJobsResponse> remove(WatchJobsResponse message) {
@@ -85,13 +92,11 @@ final class JobsFold {
     if (before != null && !before.getUid().equals(job.getUid())) {
       return List.of(); // its end was told when the next job of that name showed up
     }
-    if (toldGone.contains(job.getUid())) {
-      return List.of(); // it is missing from the list that was being sent, or that was cut short
-    }
-    if (listing) {
-      toldGone.add(job.getUid());
+    if (gone.contains(job.getUid())) {
+      return List.of();
     }
     known.remove(job.getName());
+    rememberGone(job);
     return List.of(message);
   }
 
@@ -102,9 +107,9 @@ final class JobsFold {
       Set<String> missing = new HashSet<>(known.keySet());
       missing.removeAll(listed);
       for (String name : missing) {
-        Job gone = known.remove(name);
-        toldGone.add(gone.getUid());
-        news.add(vanished(gone));
+        Job lost = known.remove(name);
+        rememberGone(lost);
+        news.add(vanished(lost));
       }
     }
     listed.clear();
@@ -119,6 +124,13 @@ final class JobsFold {
             .setFull(full)
             .build());
     return news;
+  }
+
+  private void rememberGone(Job job) {
+    gone.add(job.getUid());
+    if (gone.size() > MAX_REMEMBERED_DELETIONS) {
+      gone.remove(gone.iterator().next());
+    }
   }
 
   /** Whether a replica, or a server before it, has told more of the same job already. */

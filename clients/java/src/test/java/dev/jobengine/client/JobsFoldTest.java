@@ -129,6 +129,37 @@ class JobsFoldTest {
     assertEquals(List.of(synced("c2", false)), folded(fold, synced("c2", false)));
   }
 
+  /** The list lacks it already; its deletion is told by the call that goes on from its SYNCED. */
+  @Test
+  void aJobDeletedWhileTheListIsSentIsToldGoneOnceOverTwoCalls() {
+    JobsFold fold = interruptedAfter(A);
+    assertEquals(2, folded(fold, synced("c2", true)).size());
+    fold.begin();
+    assertEquals(
+        List.of(synced("c3", false)), folded(fold, deleted(ENDED_A, "c3"), synced("c3", false)));
+  }
+
+  @Test
+  void whatIsGoneStaysSoThoughAReplicaHasNotHeardOfIt() {
+    JobsFold fold = interruptedAfter(A, B);
+    folded(fold, synced("c2", false), deleted(ENDED_A, "c3"));
+    fold.begin();
+    assertEquals(
+        List.of(synced("d1", false)), folded(fold, status(A), status(B), synced("d1", true)));
+    assertEquals(List.of(), folded(fold, deleted(ENDED_A, "d2")));
+  }
+
+  @Test
+  void onlySoManyDeletionsAreRemembered() {
+    JobsFold fold = interruptedAfter();
+    for (int number = 0; number <= JobsFold.MAX_REMEMBERED_DELETIONS; number++) {
+      folded(fold, deleted(job(Integer.toString(number), JOB_STATE_RUNNING), ""));
+    }
+    WatchJobsResponse second = deleted(job("1", JOB_STATE_RUNNING), "");
+    WatchJobsResponse first = deleted(job("0", JOB_STATE_RUNNING), "");
+    assertEquals(List.of(first), folded(fold, second, first));
+  }
+
   private static JobsFold interruptedAfter(Job... jobs) {
     JobsFold fold = new JobsFold("");
     folded(fold, Stream.of(jobs).map(JobsFoldTest::status).toArray(WatchJobsResponse[]::new));
