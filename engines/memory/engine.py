@@ -212,6 +212,8 @@ class MemoryEngine(Engine):
 
     def _remove(self, record: _Record, status: Status | None) -> None:
         job = record.fake.job
+        if self._records.get(job.name) is not record:
+            return  # a cancellation came as its run failed, which swallows it (TaskGroup of 3.11)
         del self._records[job.name]
         record.gone.set()
         self._feed.publish(Removed(job.name, job.uid, status))

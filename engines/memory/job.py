@@ -14,6 +14,9 @@ from engines.errors import InvalidToken
 from engines.memory.knobs import Knobs
 from jobengine.v1.job_pb2 import JobSpec
 
+_LOST = frozenset({Reason.NODE_LOST, Reason.UNKNOWN})
+"""Why a job is LOST, not FAILED."""
+
 
 @dataclass(frozen=True, slots=True)
 class _Line:
@@ -141,8 +144,10 @@ class FakeJob:
                     group.create_task(self._run_in_turn(waiting))
         except* _FailedForGood as failures:
             first = cast("_FailedForGood", failures.exceptions[0])
-            reason = Reason.SIGNALLED if first.signal else Reason.NON_ZERO_EXIT
-            self.end(State.FAILED, reason, exit_code=first.exit_code, signal=first.signal)
+            usual = Reason.SIGNALLED if first.signal else Reason.NON_ZERO_EXIT
+            reason = self.knobs.reason or usual
+            state = State.LOST if reason in _LOST else State.FAILED
+            self.end(state, reason, exit_code=first.exit_code, signal=first.signal)
         else:
             self.end(State.SUCCEEDED, Reason.COMPLETED, exit_code=0)
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TypedDict, cast
 
+from engines.base import Reason
 from engines.errors import FieldViolation
 
 PREFIX = "fake.jobengine.dev/"
@@ -14,6 +15,20 @@ METHODS = frozenset(
     {"create_job", "delete_job", "read_job", "read_status", "cancel_job", "read_logs"}
 )
 """What `hang` can name."""
+
+REASONS = {
+    reason.name: reason
+    for reason in (
+        Reason.OOM_KILLED,
+        Reason.IMAGE_PULL_FAILED,
+        Reason.START_FAILED,
+        Reason.EVICTED,
+        Reason.NODE_LOST,
+        Reason.ENGINE_ERROR,
+        Reason.UNKNOWN,
+    )
+}
+"""What `reason` can name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +51,9 @@ class Knobs:
 
     signal: int = 0
     """The signal that ends each run, in place of an exit code."""
+
+    reason: Reason = Reason.NONE
+    """Why the job failed, in place of NON_ZERO_EXIT or SIGNALLED: as other engines would tell."""
 
     failures: int | None = None
     """Only so many runs of the job end with `exit_code` or `signal`, later ones exit 0."""
@@ -120,6 +138,12 @@ def _methods(text: str) -> frozenset[str]:
     return methods
 
 
+def _reason(text: str) -> Reason:
+    if text not in REASONS:
+        raise ValueError(f"{text!r} is no reason to fail: choose from {', '.join(REASONS)}")
+    return REASONS[text]
+
+
 def _lines(text: str) -> tuple[str, ...]:
     return tuple(text.splitlines())
 
@@ -129,6 +153,7 @@ _PARSERS: Mapping[str, Callable[[str], object]] = {
     "run-for": _seconds,
     "exit-code": _whole(0, 255),
     "signal": _whole(1, signal.NSIG - 1),
+    "reason": _reason,
     "failures": _whole(0, 1_000_000),
     "output": _lines,
     "start-error": str,
@@ -146,6 +171,7 @@ class _KnobValues(TypedDict, total=False):
     run_for: float
     exit_code: int
     signal: int
+    reason: Reason
     failures: int
     output: tuple[str, ...]
     start_error: str

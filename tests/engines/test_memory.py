@@ -7,7 +7,17 @@ import pytest
 from google.protobuf.duration_pb2 import Duration
 
 from engines import feed
-from engines.base import Changed, Contact, Job, LogQuery, LogStream, Removed, Snapshot, State
+from engines.base import (
+    Changed,
+    Contact,
+    Job,
+    LogQuery,
+    LogStream,
+    Reason,
+    Removed,
+    Snapshot,
+    State,
+)
 from engines.errors import (
     EngineFailed,
     EngineUnavailable,
@@ -44,6 +54,7 @@ async def engine() -> AsyncIterator[MemoryEngine]:
         ("exit-code", "256", "must be a whole number from 0 to 255"),
         ("exit-code", "1.5", "must be a whole number from 0 to 255"),
         ("signal", "0", "must be a whole number from 1 to"),
+        ("reason", "BOREDOM", "'BOREDOM' is no reason to fail: choose from OOM_KILLED,"),
         ("hang", "read_job,sing", "'sing' can't hang: choose from cancel_job, create_job"),
         ("colour", "red", "no such knob: choose one of pending-for, run-for"),
     ],
@@ -53,6 +64,30 @@ def test_malformed_knobs_are_named(knob: str, value: str, says: str) -> None:
     (violation,) = MemoryEngine().check_spec(spec)
     assert violation.field == f"spec.annotations[{PREFIX}{knob}]"
     assert says in violation.description
+
+
+@pytest.mark.parametrize(
+    ("reason", "state"), [(Reason.OOM_KILLED, State.FAILED), (Reason.NODE_LOST, State.LOST)]
+)
+async def test_why_a_job_failed(engine: MemoryEngine, reason: Reason, state: State) -> None:
+    async with watching(engine, DEADLINE_SECONDS) as watch:
+        job = await engine.create_job("a", knobs(exit_code=1, reason=reason.name))
+        status = await watch.reaches(job, state)
+        assert status.reason is reason
+        ended = await engine.create_job("b", knobs(reason=reason.name))
+        assert (await watch.reaches(ended, State.SUCCEEDED)).reason is Reason.COMPLETED
+
+
+async def test_a_job_is_removed_once(engine: MemoryEngine) -> None:
+    async with watching(engine, DEADLINE_SECONDS) as watch:
+        job = await engine.create_job("a", knobs(run_for=60))
+        record = engine._records["a"]
+        engine._remove(record, None)
+        engine._remove(record, None)
+        await watch.until(lambda: watch.removed(job.uid), "it is gone")
+        again = await engine.create_job("a", knobs(run_for=60))
+        engine._remove(record, None)
+        assert (await engine.read_job("a")).uid == again.uid
 
 
 async def test_start_error(engine: MemoryEngine) -> None:
