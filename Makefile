@@ -9,7 +9,7 @@ BENCH_ARGS ?=
 
 .PHONY: help
 help: ## List these commands
-	@grep -hE '^[a-z-]+:.*## ' Makefile | sed -E 's/:.*## /\t/' | sort | expand -t 12
+	@grep -hE '^[a-z-]+:.*## ' Makefile | sed -E 's/:.*## /\t/' | sort | expand -t 16
 
 .PHONY: run
 run: .venv/.run ## See two real jobs run: starts a server, submits them, follows them, stops it
@@ -77,6 +77,7 @@ upgrade: ## Take the newest versions of all dependencies, and note them
 .PHONY: clean
 clean: ## Remove everything that was made here
 	rm -rf .venv .venv-proto .venv-minimum .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache dist
+	rm -rf clients/typescript/{node_modules,build,dist} clients/java/{target,.tools}
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 .venv/.run: $(REQUIREMENTS)
