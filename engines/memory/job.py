@@ -196,6 +196,8 @@ class FakeJob:
         self._tell()
 
     def _set(self, status: Status) -> None:
+        if self.status.state.terminal:
+            return  # a run that ends just as the job is stopped; nothing may be told after Removed
         self.job = replace(self.job, status=status)
         self._publish(self.job)
 

@@ -78,6 +78,19 @@ async def test_why_a_job_failed(engine: MemoryEngine, reason: Reason, state: Sta
         assert (await watch.reaches(ended, State.SUCCEEDED)).reason is Reason.COMPLETED
 
 
+async def test_an_end_is_final(engine: MemoryEngine) -> None:
+    """A run that ends just as its job is deleted must not take the place of that in the feed."""
+    async with watching(engine, DEADLINE_SECONDS) as watch:
+        job = await engine.create_job("a", knobs(run_for=60))
+        await watch.reaches(job, State.RUNNING)
+        record = engine._records["a"]
+        record.fake.end(State.CANCELLED, Reason.DELETED)
+        engine._remove(record, record.fake.status)
+        record.fake.end(State.FAILED, Reason.NON_ZERO_EXIT, exit_code=1)
+        await watch.until(lambda: watch.removed(job.uid), "it is gone")
+        assert watch.statuses(job.uid)[-1].state is State.CANCELLED
+
+
 async def test_a_job_is_removed_once(engine: MemoryEngine) -> None:
     async with watching(engine, DEADLINE_SECONDS) as watch:
         job = await engine.create_job("a", knobs(run_for=60))
