@@ -28,12 +28,11 @@ class _Pool:
         try:
             return self._pool.FindFileContainingSymbol(symbol)
         except KeyError:
-            service, _, method = symbol.rpartition(".")
-            return (
-                self._pool.FindServiceByName(service)
-                .methods_by_name[method]
-                .containing_service.file
-            )
+            name, _, method = symbol.rpartition(".")
+            service = self._pool.FindServiceByName(name)
+            if method not in service.methods_by_name:
+                raise
+            return service.file
 
     def __getattr__(self, name: str) -> Any:  # noqa: ANN401
         return getattr(self._pool, name)

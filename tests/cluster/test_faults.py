@@ -34,8 +34,7 @@ from tests.cluster.story import (
     waiting,
 )
 from tests.faults.processes import until
-from tests.faults.random_rounds import RUNS_ON
-from tests.faults.truth import release
+from tests.faults.truth import RUNS_ON, release
 
 if TYPE_CHECKING:  # what it imports may be missing here
     from tests.cluster.cluster import Cluster
@@ -103,18 +102,6 @@ async def until_told(
     raise AssertionError(f"{name} was never told to be like this")
 
 
-async def until_away(story: KubernetesStory) -> str:
-    """Wait until the server has noticed that its cluster is away; return what it says."""
-    while not (message := (await story.client.read_engine()).message):
-        await asyncio.sleep(0.1)  # nobody tells
-    return message
-
-
-async def until_there(story: KubernetesStory) -> None:
-    while (await story.client.read_engine()).message:
-        await asyncio.sleep(0.1)  # nobody tells
-
-
 # -- the control plane goes down --------------------------------------------------------------
 
 
@@ -160,7 +147,7 @@ async def test_apiserver_and_server_go_down_together(hurt: "Cluster", place: Pla
             await asyncio.to_thread(release, task)
             await asyncio.to_thread(task.wait_for, "exit")
         await asyncio.to_thread(story.server.start)
-        assert "can't reach Kubernetes" in await until_away(story)
+        assert "can't reach Kubernetes" in await story.until_away()
         await asyncio.to_thread(hurt.start_component, "apiserver")
         await story.settle()
         await story.check()
@@ -192,7 +179,7 @@ async def test_frozen(hurt: "Cluster", place: Place, component: Any, seconds: in
             thaw = asyncio.create_task(asyncio.sleep(seconds))
             await asyncio.to_thread(release, running)
             if component == "apiserver":
-                await until_away(story)
+                await story.until_away()
             await creates_are_refused(story)
             status = await story.client.read_status("running")
             assert state_name(status) == "RUNNING"
@@ -616,10 +603,10 @@ async def test_token_is_replaced(quiet_place: Place, *, inline: bool) -> None:
     use_token(place, admin, "nobody", inline=inline)
     async with KubernetesStory(place) as story:
         await story.begin()
-        message = await until_away(story)
+        message = await story.until_away()
         assert "doesn't accept the server's credentials (401)" in message
         use_token(place, admin, tokens["first"], inline=inline)
-        await until_there(story)
+        await story.until_there()
         task = waiting("job", place.directory, 3)
         story.submit(task)
         await until_running(story, [task])

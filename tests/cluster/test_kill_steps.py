@@ -10,12 +10,11 @@ import pytest
 from tests.cluster.fixtures import Reachable
 from tests.cluster.story import KubernetesStory, KubernetesTask, Place, waiting
 from tests.faults.processes import until
-from tests.faults.truth import release
+from tests.faults.truth import RUNS_ON, release
 
 pytestmark = [pytest.mark.engine("kubernetes"), pytest.mark.timeout(120)]
 
 ASKS, HEARS = "aiohttp.request", "aiohttp.answer"
-RUNS_ON = "sleep 60 & wait; leave 0"
 JOBS, JOB = "/apis/batch/v1/namespaces/*/jobs", "/apis/batch/v1/namespaces/*/jobs/job"
 POD = "/api/v1/namespaces/*/pods/*"
 

@@ -15,7 +15,7 @@ from tests.docker.fixtures import Reachable
 from tests.docker.place import IMAGE, Place, place_on
 from tests.docker.story import DockerStory, DockerTask, until_gone, waiting
 from tests.faults.processes import until
-from tests.faults.truth import Task, release
+from tests.faults.truth import RUNS_ON, Task, release
 
 if TYPE_CHECKING:
     from tests.docker.daemons import Dockerd
@@ -178,7 +178,7 @@ async def test_frozen_daemon(daemon: "Dockerd", place: Place, seconds: float) ->
         try:
             thaw = asyncio.create_task(asyncio.sleep(seconds))
             await asyncio.to_thread(release, running)
-            await until_away(story)
+            await story.until_away()
             impatient = RetryPolicy(retry_for_seconds=0)
             async with AsyncClient(story.server.address, retry=impatient) as client:
                 with pytest.raises(errors.Unavailable):
@@ -192,12 +192,6 @@ async def test_frozen_daemon(daemon: "Dockerd", place: Place, seconds: float) ->
         with pytest.raises(errors.JobNotFound):
             await story.client.read_job("refused")
         await story.check()
-
-
-async def until_away(story: DockerStory) -> None:
-    """Wait until the server has noticed that its daemon is away."""
-    while not (await story.client.read_engine()).message:
-        await asyncio.sleep(0.1)  # nobody tells
 
 
 @pytest.mark.parametrize("daemon", ["plain"], indirect=True)
@@ -257,9 +251,8 @@ async def test_connections_are_cut_while_jobs_are_removed(cut_place: tuple[Place
     place, proxy = cut_place
     async with DockerStory(place) as story:
         await story.begin()
-        body = "sleep 60 & wait; leave 0"
         tasks = [
-            DockerTask(f"job-{i}", place.directory, body, act="delete", delay=i / 4)
+            DockerTask(f"job-{i}", place.directory, RUNS_ON, act="delete", delay=i / 4)
             for i in range(8)
         ]
         async with cutting(proxy):

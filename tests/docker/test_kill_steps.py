@@ -9,7 +9,7 @@ import pytest
 from tests.docker.fixtures import Reachable
 from tests.docker.place import Place, place_on
 from tests.docker.story import DockerStory, DockerTask, until_gone, waiting
-from tests.faults.truth import release
+from tests.faults.truth import RUNS_ON, release
 
 pytestmark = [pytest.mark.engine("docker"), pytest.mark.timeout(90)]
 
@@ -60,17 +60,15 @@ async def test_run(place: Place, fault: str) -> None:
 
 @each(STOP)
 async def test_cancel(place: Place, fault: str) -> None:
-    body = "sleep 60 & wait; leave 0"
     await DockerStory(place).play(
-        fault, DockerTask("job", place.directory, body, act="cancel", delay=0.8)
+        fault, DockerTask("job", place.directory, RUNS_ON, act="cancel", delay=0.8)
     )
 
 
 @each(DELETE)
 async def test_delete(place: Place, fault: str) -> None:
-    body = "sleep 60 & wait; leave 0"
     await DockerStory(place).play(
-        fault, DockerTask("job", place.directory, body, act="delete", delay=0.8)
+        fault, DockerTask("job", place.directory, RUNS_ON, act="delete", delay=0.8)
     )
     until_gone(place)
 

@@ -9,10 +9,7 @@ from collections.abc import Sequence
 from typing import ClassVar, Generic, TypeVar
 
 from tests.faults.story import Story
-from tests.faults.truth import Task
-
-RUNS_ON = "sleep 60 & wait; leave 0"
-"""What a `Task` does that is to be stopped."""
+from tests.faults.truth import RUNS_ON, Task
 
 _ACTS = ("",) * 7 + ("cancel", "delete")
 _PATIENCE_SECONDS = (0.0, 15.0, 15.0)
@@ -114,5 +111,4 @@ class RandomRound(ABC, Generic[_Story]):
             await asyncio.to_thread(self.hurt, fault)
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(self.roll.choice(_PATIENCE_SECONDS)):
-                    while (await self.story.client.read_engine()).message:
-                        await asyncio.sleep(0.2)  # nobody tells
+                    await self.story.until_there()

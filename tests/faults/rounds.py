@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from tests.faults.story import Story
-from tests.faults.truth import Task
+from tests.faults.truth import RUNS_ON, Task
 
 _KILLS = (1, 1, 2)
 _JOBS = 6
@@ -131,7 +131,7 @@ def _tree(roll: random.Random) -> Task:
 
 
 def _stopped(roll: random.Random) -> Task:
-    task = _new("sleep 60 & wait; leave 0")
+    task = _new(RUNS_ON)
     task.act = roll.choice(("cancel", "delete"))
     task.delay = roll.uniform(0, 0.6)
     return task

@@ -86,6 +86,17 @@ class Story:
         self._drivers.append(driver)
         self._stack.push_async_callback(_cancel, driver)
 
+    async def until_away(self) -> str:
+        """Wait until the server has noticed that its engine is away; return what it says."""
+        while not (message := (await self.client.read_engine()).message):
+            await asyncio.sleep(0.1)  # nobody tells
+        return message
+
+    async def until_there(self) -> None:
+        """Wait until the server is in touch with its engine."""
+        while (await self.client.read_engine()).message:
+            await asyncio.sleep(0.1)  # nobody tells
+
     async def settle(self) -> None:
         """Wait until every job has come to its end and its watcher knows."""
         try:

@@ -9,6 +9,9 @@ from typing import Any
 from jobengine import JobSpec
 from tests.faults.processes import MARK, until
 
+RUNS_ON = "sleep 60 & wait; leave 0"
+"""What a `Task` does that is to be stopped."""
+
 # One write each, at the end of the file: lines of several instances never mix.
 _PROLOGUE = """\
 t={path}

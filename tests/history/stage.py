@@ -9,9 +9,9 @@ from typing import Protocol
 from jobengine import JobSpec, JobState
 from tests.clients.specs import fake
 from tests.faults import processes
-from tests.faults.random_rounds import RUNS_ON, roll_body
+from tests.faults.random_rounds import roll_body
 from tests.faults.server import FaultyServer
-from tests.faults.truth import Task
+from tests.faults.truth import RUNS_ON, Task
 
 Ends = frozenset[tuple[int, int]]
 """The states in which a job may have ended, each with its exit code."""
