@@ -66,6 +66,16 @@ const (
 	// A page token or cursor that this service didn't make. Code INVALID_ARGUMENT;
 	// `google.rpc.BadRequest` names the field.
 	ErrorReason_ERROR_REASON_INVALID_TOKEN ErrorReason = 12
+	// The call brought no credential, or none that is good. Code UNAUTHENTICATED; the message
+	// says what the server takes.
+	ErrorReason_ERROR_REASON_UNAUTHENTICATED ErrorReason = 13
+	// The caller is known, and may not do this. Code PERMISSION_DENIED; metadata `verb` names
+	// what it lacks. A job that it may not even see is JOB_NOT_FOUND instead.
+	ErrorReason_ERROR_REASON_PERMISSION_DENIED ErrorReason = 14
+	// The credential that a stream was opened with has expired, was withdrawn, or gives other
+	// rights now. Code UNAVAILABLE with `google.rpc.RetryInfo`: call again with a current
+	// credential and the last cursor.
+	ErrorReason_ERROR_REASON_REAUTHENTICATE ErrorReason = 15
 )
 
 // Enum value maps for ErrorReason.
@@ -84,6 +94,9 @@ var (
 		10: "ERROR_REASON_SERVER_STOPPING",
 		11: "ERROR_REASON_LIMIT_REACHED",
 		12: "ERROR_REASON_INVALID_TOKEN",
+		13: "ERROR_REASON_UNAUTHENTICATED",
+		14: "ERROR_REASON_PERMISSION_DENIED",
+		15: "ERROR_REASON_REAUTHENTICATE",
 	}
 	ErrorReason_value = map[string]int32{
 		"ERROR_REASON_UNSPECIFIED":            0,
@@ -99,6 +112,9 @@ var (
 		"ERROR_REASON_SERVER_STOPPING":        10,
 		"ERROR_REASON_LIMIT_REACHED":          11,
 		"ERROR_REASON_INVALID_TOKEN":          12,
+		"ERROR_REASON_UNAUTHENTICATED":        13,
+		"ERROR_REASON_PERMISSION_DENIED":      14,
+		"ERROR_REASON_REAUTHENTICATE":         15,
 	}
 )
 
@@ -133,7 +149,7 @@ var File_jobengine_v1_error_reason_proto protoreflect.FileDescriptor
 
 const file_jobengine_v1_error_reason_proto_rawDesc = "" +
 	"\n" +
-	"\x1fjobengine/v1/error_reason.proto\x12\fjobengine.v1*\xc4\x03\n" +
+	"\x1fjobengine/v1/error_reason.proto\x12\fjobengine.v1*\xab\x04\n" +
 	"\vErrorReason\x12\x1c\n" +
 	"\x18ERROR_REASON_UNSPECIFIED\x10\x00\x12\x1e\n" +
 	"\x1aERROR_REASON_INVALID_FIELD\x10\x01\x12\"\n" +
@@ -148,7 +164,10 @@ const file_jobengine_v1_error_reason_proto_rawDesc = "" +
 	"\x1cERROR_REASON_SERVER_STOPPING\x10\n" +
 	"\x12\x1e\n" +
 	"\x1aERROR_REASON_LIMIT_REACHED\x10\v\x12\x1e\n" +
-	"\x1aERROR_REASON_INVALID_TOKEN\x10\fBY\n" +
+	"\x1aERROR_REASON_INVALID_TOKEN\x10\f\x12 \n" +
+	"\x1cERROR_REASON_UNAUTHENTICATED\x10\r\x12\"\n" +
+	"\x1eERROR_REASON_PERMISSION_DENIED\x10\x0e\x12\x1f\n" +
+	"\x1bERROR_REASON_REAUTHENTICATE\x10\x0fBY\n" +
 	"\x10dev.jobengine.v1B\x10ErrorReasonProtoP\x01Z1jobengine.dev/clients/go/jobengine/v1;jobenginev1b\x06proto3"
 
 var (

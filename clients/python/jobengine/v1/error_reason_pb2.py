@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1fjobengine/v1/error_reason.proto\x12\x0cjobengine.v1*\xc4\x03\n\x0b\x45rrorReason\x12\x1c\n\x18\x45RROR_REASON_UNSPECIFIED\x10\x00\x12\x1e\n\x1a\x45RROR_REASON_INVALID_FIELD\x10\x01\x12\"\n\x1e\x45RROR_REASON_UNSUPPORTED_FIELD\x10\x02\x12\x1e\n\x1a\x45RROR_REASON_JOB_NOT_FOUND\x10\x03\x12#\n\x1f\x45RROR_REASON_JOB_ALREADY_EXISTS\x10\x04\x12\x1d\n\x19\x45RROR_REASON_UID_MISMATCH\x10\x05\x12\'\n#ERROR_REASON_UNSUPPORTED_CAPABILITY\x10\x06\x12#\n\x1f\x45RROR_REASON_ENGINE_UNAVAILABLE\x10\x07\x12\x1f\n\x1b\x45RROR_REASON_ENGINE_TIMEOUT\x10\x08\x12\x1e\n\x1a\x45RROR_REASON_ENGINE_FAILED\x10\t\x12 \n\x1c\x45RROR_REASON_SERVER_STOPPING\x10\n\x12\x1e\n\x1a\x45RROR_REASON_LIMIT_REACHED\x10\x0b\x12\x1e\n\x1a\x45RROR_REASON_INVALID_TOKEN\x10\x0c\x42Y\n\x10\x64\x65v.jobengine.v1B\x10\x45rrorReasonProtoP\x01Z1jobengine.dev/clients/go/jobengine/v1;jobenginev1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1fjobengine/v1/error_reason.proto\x12\x0cjobengine.v1*\xab\x04\n\x0b\x45rrorReason\x12\x1c\n\x18\x45RROR_REASON_UNSPECIFIED\x10\x00\x12\x1e\n\x1a\x45RROR_REASON_INVALID_FIELD\x10\x01\x12\"\n\x1e\x45RROR_REASON_UNSUPPORTED_FIELD\x10\x02\x12\x1e\n\x1a\x45RROR_REASON_JOB_NOT_FOUND\x10\x03\x12#\n\x1f\x45RROR_REASON_JOB_ALREADY_EXISTS\x10\x04\x12\x1d\n\x19\x45RROR_REASON_UID_MISMATCH\x10\x05\x12\'\n#ERROR_REASON_UNSUPPORTED_CAPABILITY\x10\x06\x12#\n\x1f\x45RROR_REASON_ENGINE_UNAVAILABLE\x10\x07\x12\x1f\n\x1b\x45RROR_REASON_ENGINE_TIMEOUT\x10\x08\x12\x1e\n\x1a\x45RROR_REASON_ENGINE_FAILED\x10\t\x12 \n\x1c\x45RROR_REASON_SERVER_STOPPING\x10\n\x12\x1e\n\x1a\x45RROR_REASON_LIMIT_REACHED\x10\x0b\x12\x1e\n\x1a\x45RROR_REASON_INVALID_TOKEN\x10\x0c\x12 \n\x1c\x45RROR_REASON_UNAUTHENTICATED\x10\r\x12\"\n\x1e\x45RROR_REASON_PERMISSION_DENIED\x10\x0e\x12\x1f\n\x1b\x45RROR_REASON_REAUTHENTICATE\x10\x0f\x42Y\n\x10\x64\x65v.jobengine.v1B\x10\x45rrorReasonProtoP\x01Z1jobengine.dev/clients/go/jobengine/v1;jobenginev1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -33,5 +33,5 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._loaded_options = None
   _globals['DESCRIPTOR']._serialized_options = b'\n\020dev.jobengine.v1B\020ErrorReasonProtoP\001Z1jobengine.dev/clients/go/jobengine/v1;jobenginev1'
   _globals['_ERRORREASON']._serialized_start=50
-  _globals['_ERRORREASON']._serialized_end=502
+  _globals['_ERRORREASON']._serialized_end=605
 # @@protoc_insertion_point(module_scope)

@@ -71,6 +71,19 @@ class _ErrorReasonEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._En
     """A page token or cursor that this service didn't make. Code INVALID_ARGUMENT;
     `google.rpc.BadRequest` names the field.
     """
+    ERROR_REASON_UNAUTHENTICATED: _ErrorReason.ValueType  # 13
+    """The call brought no credential, or none that is good. Code UNAUTHENTICATED; the message
+    says what the server takes.
+    """
+    ERROR_REASON_PERMISSION_DENIED: _ErrorReason.ValueType  # 14
+    """The caller is known, and may not do this. Code PERMISSION_DENIED; metadata `verb` names
+    what it lacks. A job that it may not even see is JOB_NOT_FOUND instead.
+    """
+    ERROR_REASON_REAUTHENTICATE: _ErrorReason.ValueType  # 15
+    """The credential that a stream was opened with has expired, was withdrawn, or gives other
+    rights now. Code UNAVAILABLE with `google.rpc.RetryInfo`: call again with a current
+    credential and the last cursor.
+    """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Why an RPC failed, as found in `google.rpc.ErrorInfo.reason` (the name without its
@@ -127,5 +140,18 @@ ERROR_REASON_LIMIT_REACHED: ErrorReason.ValueType  # 11
 ERROR_REASON_INVALID_TOKEN: ErrorReason.ValueType  # 12
 """A page token or cursor that this service didn't make. Code INVALID_ARGUMENT;
 `google.rpc.BadRequest` names the field.
+"""
+ERROR_REASON_UNAUTHENTICATED: ErrorReason.ValueType  # 13
+"""The call brought no credential, or none that is good. Code UNAUTHENTICATED; the message
+says what the server takes.
+"""
+ERROR_REASON_PERMISSION_DENIED: ErrorReason.ValueType  # 14
+"""The caller is known, and may not do this. Code PERMISSION_DENIED; metadata `verb` names
+what it lacks. A job that it may not even see is JOB_NOT_FOUND instead.
+"""
+ERROR_REASON_REAUTHENTICATE: ErrorReason.ValueType  # 15
+"""The credential that a stream was opened with has expired, was withdrawn, or gives other
+rights now. Code UNAVAILABLE with `google.rpc.RetryInfo`: call again with a current
+credential and the last cursor.
 """
 global___ErrorReason = ErrorReason

@@ -132,6 +132,34 @@ public enum ErrorReason
    * <code>ERROR_REASON_INVALID_TOKEN = 12;</code>
    */
   ERROR_REASON_INVALID_TOKEN(12),
+  /**
+   * <pre>
+   * The call brought no credential, or none that is good. Code UNAUTHENTICATED; the message
+   * says what the server takes.
+   * </pre>
+   *
+   * <code>ERROR_REASON_UNAUTHENTICATED = 13;</code>
+   */
+  ERROR_REASON_UNAUTHENTICATED(13),
+  /**
+   * <pre>
+   * The caller is known, and may not do this. Code PERMISSION_DENIED; metadata `verb` names
+   * what it lacks. A job that it may not even see is JOB_NOT_FOUND instead.
+   * </pre>
+   *
+   * <code>ERROR_REASON_PERMISSION_DENIED = 14;</code>
+   */
+  ERROR_REASON_PERMISSION_DENIED(14),
+  /**
+   * <pre>
+   * The credential that a stream was opened with has expired, was withdrawn, or gives other
+   * rights now. Code UNAVAILABLE with `google.rpc.RetryInfo`: call again with a current
+   * credential and the last cursor.
+   * </pre>
+   *
+   * <code>ERROR_REASON_REAUTHENTICATE = 15;</code>
+   */
+  ERROR_REASON_REAUTHENTICATE(15),
   UNRECOGNIZED(-1),
   ;
 
@@ -251,6 +279,34 @@ public enum ErrorReason
    * <code>ERROR_REASON_INVALID_TOKEN = 12;</code>
    */
   public static final int ERROR_REASON_INVALID_TOKEN_VALUE = 12;
+  /**
+   * <pre>
+   * The call brought no credential, or none that is good. Code UNAUTHENTICATED; the message
+   * says what the server takes.
+   * </pre>
+   *
+   * <code>ERROR_REASON_UNAUTHENTICATED = 13;</code>
+   */
+  public static final int ERROR_REASON_UNAUTHENTICATED_VALUE = 13;
+  /**
+   * <pre>
+   * The caller is known, and may not do this. Code PERMISSION_DENIED; metadata `verb` names
+   * what it lacks. A job that it may not even see is JOB_NOT_FOUND instead.
+   * </pre>
+   *
+   * <code>ERROR_REASON_PERMISSION_DENIED = 14;</code>
+   */
+  public static final int ERROR_REASON_PERMISSION_DENIED_VALUE = 14;
+  /**
+   * <pre>
+   * The credential that a stream was opened with has expired, was withdrawn, or gives other
+   * rights now. Code UNAVAILABLE with `google.rpc.RetryInfo`: call again with a current
+   * credential and the last cursor.
+   * </pre>
+   *
+   * <code>ERROR_REASON_REAUTHENTICATE = 15;</code>
+   */
+  public static final int ERROR_REASON_REAUTHENTICATE_VALUE = 15;
 
 
   public final int getNumber() {
@@ -290,6 +346,9 @@ public enum ErrorReason
       case 10: return ERROR_REASON_SERVER_STOPPING;
       case 11: return ERROR_REASON_LIMIT_REACHED;
       case 12: return ERROR_REASON_INVALID_TOKEN;
+      case 13: return ERROR_REASON_UNAUTHENTICATED;
+      case 14: return ERROR_REASON_PERMISSION_DENIED;
+      case 15: return ERROR_REASON_REAUTHENTICATE;
       default: return null;
     }
   }

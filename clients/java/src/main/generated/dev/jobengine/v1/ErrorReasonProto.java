@@ -25,7 +25,7 @@ public final class ErrorReasonProto {
   static {
     java.lang.String[] descriptorData = {
       "\n\037jobengine/v1/error_reason.proto\022\014joben" +
-      "gine.v1*\304\003\n\013ErrorReason\022\034\n\030ERROR_REASON_" +
+      "gine.v1*\253\004\n\013ErrorReason\022\034\n\030ERROR_REASON_" +
       "UNSPECIFIED\020\000\022\036\n\032ERROR_REASON_INVALID_FI" +
       "ELD\020\001\022\"\n\036ERROR_REASON_UNSUPPORTED_FIELD\020" +
       "\002\022\036\n\032ERROR_REASON_JOB_NOT_FOUND\020\003\022#\n\037ERR" +
@@ -36,10 +36,12 @@ public final class ErrorReasonProto {
       "NE_TIMEOUT\020\010\022\036\n\032ERROR_REASON_ENGINE_FAIL" +
       "ED\020\t\022 \n\034ERROR_REASON_SERVER_STOPPING\020\n\022\036" +
       "\n\032ERROR_REASON_LIMIT_REACHED\020\013\022\036\n\032ERROR_" +
-      "REASON_INVALID_TOKEN\020\014BY\n\020dev.jobengine." +
-      "v1B\020ErrorReasonProtoP\001Z1jobengine.dev/cl" +
-      "ients/go/jobengine/v1;jobenginev1b\006proto" +
-      "3"
+      "REASON_INVALID_TOKEN\020\014\022 \n\034ERROR_REASON_U" +
+      "NAUTHENTICATED\020\r\022\"\n\036ERROR_REASON_PERMISS" +
+      "ION_DENIED\020\016\022\037\n\033ERROR_REASON_REAUTHENTIC" +
+      "ATE\020\017BY\n\020dev.jobengine.v1B\020ErrorReasonPr" +
+      "otoP\001Z1jobengine.dev/clients/go/jobengin" +
+      "e/v1;jobenginev1b\006proto3"
     };
     descriptor = com.google.protobuf.Descriptors.FileDescriptor
       .internalBuildGeneratedFileFrom(descriptorData,
