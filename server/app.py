@@ -3,21 +3,33 @@
 import asyncio
 import contextlib
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Final, Self
 
 import grpc
 import structlog
-from grpc_health.v1 import health, health_pb2_grpc
-from grpc_health.v1.health_pb2 import HealthCheckResponse
+from grpc_health.v1 import health
 
 from engines.base import Engine
 from server import reflection, rpc
-from server.config import Config, check_listen
+from server.authentication import AuthenticationConfig, Authenticator
+from server.authentication.issuers_file import read_issuers
+from server.config import Config
+from server.gate import Gate
+from server.health import NOT_SERVING, SERVING, Health
+from server.metrics import Endpoint, Metrics
 from server.mirror import Mirror
+from server.policy.current import PolicyFile
+from server.public import Public
+from server.rpc import Rpcs
 from server.service import Service
+from server.slow_readers import SlowReaders
 
-SERVING = HealthCheckResponse.SERVING
-NOT_SERVING = HealthCheckResponse.NOT_SERVING
+if TYPE_CHECKING:  # each takes time to import, and not every server needs it
+    from server.tls import ServerCertificate
+    from server.tracing import Tracing
+
+CONNECTION_GRACE_MS: Final = 60_000
+"""How long a connection that was told to move may finish what it has under way."""
 
 OPTIONS = (
     # With gRPC's default (a thousand or so waiting requests), 1,232 of 5,000 streams that were
@@ -46,32 +58,42 @@ class Server:
     It listens at once, and serves once the engine has answered; until then, and again when the
     engine is away, the health of jobengine.v1.JobEngine is NOT_SERVING. The health of "" is
     SERVING as long as the server itself is fine: what restarts servers should look at that.
+
+    Raises:
+        ValueError: the settings can't be served, or not safely.
+        OSError: nobody can listen there, or a file that the settings name can't be read.
     """
 
     def __init__(self, engine: Engine, config: Config) -> None:
-        self._engine = engine
+        config.check()
         self._config = config
-        # `health.aio` is made at run time, out of sight of type checkers.
-        self._health: Any = health.aio.HealthServicer()  # pyright: ignore[reportAttributeAccessIssue, reportUnknownMemberType]
+        self._tracing = _tracing() if config.tracing else None
+        self._engine = engine if self._tracing is None else self._tracing.engine(engine)
+        self.metrics = Metrics(engine.name, streams_limit=config.max_streams)
+        self.mirror = Mirror(self._engine, self.metrics.jobs)
+        self.metrics.follow(self.mirror)
+        self._certificate = _certificate(config)
+        self._gate = Gate(config, _authenticator(config), PolicyFile(config.policy))
+        self._health = Health()
         self._stack = contextlib.AsyncExitStack()
-        self.mirror = Mirror(engine)
         self.address = ""
+        self.metrics_address = ""
 
     async def __aenter__(self) -> Self:
-        config = self._config
-        check_listen(config.listen, insecure=config.insecure, share_port=config.share_port)
         async with contextlib.AsyncExitStack() as stack:
             await stack.enter_async_context(self._engine)
-            # A second server on the port is an error, unless both are told to share it.
-            sharing = ("grpc.so_reuseport", int(config.share_port))
-            grpc_server = grpc.aio.server(options=(*OPTIONS, sharing))
+            if self._config.metrics_listen is not None:
+                endpoint = Endpoint(self._config.metrics_listen, self.metrics, self._ready)
+                await stack.enter_async_context(endpoint)
+                self.metrics_address = endpoint.address
+            grpc_server = grpc.aio.server(options=self._options())
             self._add_services(grpc_server)
             self.address = self._bind(grpc_server)
-            await self._health.set("", SERVING)
-            await self._health.set(rpc.SERVICE.full_name, NOT_SERVING)
+            self._health.set("", SERVING)
+            self._health.set(rpc.SERVICE.full_name, NOT_SERVING)
             await grpc_server.start()
             stack.push_async_callback(self._drain, grpc_server)
-            for task in (self.mirror.follow(), self._report_health()):
+            for task in (self.mirror.follow(), self._report_health(), self._gate.follow()):
                 stack.push_async_callback(_end, asyncio.create_task(task))
             self._stack = stack.pop_all()
         return self
@@ -82,7 +104,7 @@ class Server:
         exc: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        await self._health.enter_graceful_shutdown()
+        self._health.stop()
         self.mirror.close()
         await self._stack.aclose()
 
@@ -93,18 +115,42 @@ class Server:
                 await self.mirror.in_touch.wait()
         return self.mirror.in_touch.is_set()
 
+    def _ready(self) -> bool:
+        return self.mirror.in_touch.is_set() and not self.mirror.closed
+
+    def _options(self) -> list[tuple[str, int]]:
+        # A second server on the port is an error, unless both are told to share it.
+        options = [*OPTIONS, ("grpc.so_reuseport", int(self._config.share_port))]
+        if (age := self._config.max_connection_age_seconds) is not None:
+            options += [
+                ("grpc.max_connection_age_ms", round(age * 1000)),
+                ("grpc.max_connection_age_grace_ms", CONNECTION_GRACE_MS),
+            ]
+        return options
+
     def _add_services(self, grpc_server: grpc.aio.Server) -> None:
         service = Service(self._engine, self.mirror, self._config)
-        grpc_server.add_generic_rpc_handlers((rpc.bind(service, self._config.slow_reader_seconds),))
-        health_pb2_grpc.add_HealthServicer_to_server(self._health, grpc_server)  # pyright: ignore[reportUnknownMemberType]
+        slow_readers = SlowReaders(self._config.slow_reader_seconds)
+        rpcs = Rpcs(service, self._gate, self.metrics, slow_readers, self._tracing)
+        protos = reflection.handlers((rpc.SERVICE.full_name, health.SERVICE_NAME))
+        others = [
+            (self._health.handler(), self._config.public_health),
+            *((handler, self._config.public_reflection) for handler in protos),
+        ]
         grpc_server.add_generic_rpc_handlers(
-            reflection.handlers((rpc.SERVICE.full_name, health.SERVICE_NAME))
+            (
+                rpcs.handler(),
+                *(Public(handler, None if public else self._gate) for handler, public in others),
+            )
         )
 
     def _bind(self, grpc_server: grpc.aio.Server) -> str:
         listen = self._config.listen
         try:
-            port = grpc_server.add_insecure_port(listen)
+            if self._certificate is None:
+                port = grpc_server.add_insecure_port(listen)
+            else:
+                port = grpc_server.add_secure_port(listen, self._certificate.server_credentials())
         except RuntimeError as error:
             raise OSError(
                 f"can't listen on {listen!r}: is another server there? "
@@ -115,13 +161,45 @@ class Server:
     async def _report_health(self) -> None:
         while True:
             await self.mirror.in_touch.wait()
-            await self._health.set(rpc.SERVICE.full_name, SERVING)
+            self._health.set(rpc.SERVICE.full_name, SERVING)
             await self.mirror.out_of_touch.wait()
-            await self._health.set(rpc.SERVICE.full_name, NOT_SERVING)
+            self._health.set(rpc.SERVICE.full_name, NOT_SERVING)
 
     async def _drain(self, grpc_server: grpc.aio.Server) -> None:
         await grpc_server.stop(self._config.stop_grace_seconds)
+        if self._tracing is not None:
+            await asyncio.to_thread(self._tracing.close)
         _log.info("stopped", address=self.address)
+
+
+def _tracing() -> "Tracing":
+    try:
+        from server.tracing import Tracing
+    except ImportError as error:
+        raise ValueError(
+            f"--tracing needs OpenTelemetry ({error}): pip install 'jobengine-server[tracing]'"
+        ) from error
+    return Tracing()
+
+
+def _authenticator(config: Config) -> Authenticator | None:
+    if not config.authenticates:
+        return None
+    return Authenticator(
+        AuthenticationConfig(
+            token_file=config.token_file,
+            jwt_issuers=read_issuers(config.jwt_issuers) if config.jwt_issuers else (),
+            client_certificates=config.client_ca is not None,
+        )
+    )
+
+
+def _certificate(config: Config) -> "ServerCertificate | None":
+    if config.tls_cert is None or config.tls_key is None:
+        return None
+    from server.tls import ServerCertificate
+
+    return ServerCertificate(config.tls_cert, config.tls_key, config.client_ca)
 
 
 async def _end(task: asyncio.Task[None]) -> None:

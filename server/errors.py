@@ -2,7 +2,6 @@
 
 import random
 from collections.abc import Iterable, Sequence
-from typing import ClassVar
 
 import grpc
 from google.protobuf import any_pb2, duration_pb2
@@ -43,33 +42,55 @@ class ServerStopping(RequestError):
         super().__init__("the server is stopping: call again, streams with their last cursor")
 
 
-class StreamLimit(RequestError):
-    """A limit that the operator has set to streams is reached; `limit` names it."""
+class Unauthenticated(RequestError):
+    """The call brought no credential, or none that is good; the message says what to do.
 
-    limit: ClassVar[str]
+    It never repeats the credential, nor says more of what was wrong with it than its holder needs.
+    """
 
 
-class TooManyStreams(StreamLimit):
-    """As many streams are open as the operator allows."""
+class PermissionDenied(RequestError):
+    """The caller is known, and its rights don't cover this; nothing was done.
 
-    limit = "max_streams"
+    `verb` is what it lacks. `violations` are the fields, where some of the request are why.
+    """
 
-    def __init__(self, limit: int) -> None:
+    def __init__(self, verb: str, message: str, violations: Sequence[FieldViolation] = ()) -> None:
+        super().__init__(message)
+        self.verb = verb
+        self.violations = tuple(violations)
+
+
+class Reauthenticate(RequestError):
+    """A stream's credential has expired, was withdrawn, or gives other rights now."""
+
+    def __init__(self) -> None:
         super().__init__(
-            f"{limit} streams are open, which is as many as this server allows: "
-            "try again later, or watch many jobs through one WatchJobs"
+            "what the stream's credential allowed has ended or changed: call again with the last "
+            "cursor and a credential that is good now"
         )
 
 
-class SlowReader(StreamLimit):
-    """A stream's client has left for too long what was sent to it."""
+class ServerLimit(RequestError):
+    """A limit of this server is reached; `limit` names it.
 
-    limit = "slow_reader_timeout"
+    `retry_seconds`: when to try again at the earliest; None: at the usual time.
+    """
+
+    def __init__(self, limit: str, message: str, retry_seconds: float | None = None) -> None:
+        super().__init__(message)
+        self.limit = limit
+        self.retry_seconds = retry_seconds
+
+
+class SlowReader(ServerLimit):
+    """A stream's client has left for too long what was sent to it."""
 
     def __init__(self, seconds: float) -> None:
         super().__init__(
+            "slow_reader_timeout",
             f"the stream was ended, for nothing of it was read for {seconds:g} s: "
-            "call again with the last cursor, and read on"
+            "call again with the last cursor, and read on",
         )
 
 
@@ -77,7 +98,10 @@ _Code = grpc.StatusCode
 _TABLE: dict[type[Exception], tuple[grpc.StatusCode, int]] = {
     InvalidRequest: (_Code.INVALID_ARGUMENT, reasons.ERROR_REASON_INVALID_FIELD),
     ServerStopping: (_Code.UNAVAILABLE, reasons.ERROR_REASON_SERVER_STOPPING),
-    StreamLimit: (_Code.RESOURCE_EXHAUSTED, reasons.ERROR_REASON_LIMIT_REACHED),
+    ServerLimit: (_Code.RESOURCE_EXHAUSTED, reasons.ERROR_REASON_LIMIT_REACHED),
+    Unauthenticated: (_Code.UNAUTHENTICATED, reasons.ERROR_REASON_UNAUTHENTICATED),
+    PermissionDenied: (_Code.PERMISSION_DENIED, reasons.ERROR_REASON_PERMISSION_DENIED),
+    Reauthenticate: (_Code.UNAVAILABLE, reasons.ERROR_REASON_REAUTHENTICATE),
     engine_errors.InvalidSpec: (_Code.INVALID_ARGUMENT, reasons.ERROR_REASON_UNSUPPORTED_FIELD),
     engine_errors.InvalidToken: (_Code.INVALID_ARGUMENT, reasons.ERROR_REASON_INVALID_TOKEN),
     engine_errors.JobNotFound: (_Code.NOT_FOUND, reasons.ERROR_REASON_JOB_NOT_FOUND),
@@ -101,7 +125,7 @@ _TABLE: dict[type[Exception], tuple[grpc.StatusCode, int]] = {
         reasons.ERROR_REASON_LIMIT_REACHED,
     ),
 }
-_RETRYABLE = (ServerStopping, StreamLimit, engine_errors.EngineUnavailable)
+_RETRYABLE = (ServerStopping, ServerLimit, Reauthenticate, engine_errors.EngineUnavailable)
 
 
 def to_status(error: EngineError | RequestError) -> tuple[grpc.StatusCode, status_pb2.Status]:
@@ -119,10 +143,12 @@ def _details(error: EngineError | RequestError, reason: int) -> Iterable[Message
         reason=reasons.ErrorReason.Name(reason).removeprefix(_REASON_PREFIX),  # type: ignore[arg-type]
         domain=DOMAIN,
     )
-    if isinstance(error, StreamLimit | engine_errors.LimitReached):
+    if isinstance(error, ServerLimit | engine_errors.LimitReached):
         info.metadata["limit"] = error.limit
     if isinstance(error, engine_errors.CapabilityMissing):
         info.metadata["capability"] = error.capability
+    if isinstance(error, PermissionDenied):
+        info.metadata["verb"] = error.verb
     yield info
     if violations := _violations(error):
         yield _bad_request(violations)
@@ -134,13 +160,15 @@ def _details(error: EngineError | RequestError, reason: int) -> Iterable[Message
             resource_type="jobengine.v1.Job", resource_name=_shorten(error.name, MAX_TEXT_BYTES)
         )
     if isinstance(error, _RETRYABLE):
-        # Spread over a second, so that the clients of a stopped server don't come back at once.
-        nanos = random.randint(500_000_000, 1_500_000_000)  # noqa: S311
-        yield error_details_pb2.RetryInfo(
-            retry_delay=duration_pb2.Duration(
-                seconds=nanos // 1_000_000_000, nanos=nanos % 1_000_000_000
-            )
-        )
+        delay = duration_pb2.Duration()
+        delay.FromMicroseconds(round(_retry_seconds(error) * 1_000_000))
+        yield error_details_pb2.RetryInfo(retry_delay=delay)
+
+
+def _retry_seconds(error: EngineError | RequestError) -> float:
+    """When to come back: spread over a second, so that all clients don't do so at once."""
+    earliest = error.retry_seconds if isinstance(error, ServerLimit) else None
+    return (0.5 if earliest is None else earliest) + random.random()  # noqa: S311
 
 
 def _bad_request(violations: Sequence[FieldViolation]) -> error_details_pb2.BadRequest:
@@ -166,7 +194,7 @@ def _shorten(text: str, size: int) -> str:
 
 
 def _violations(error: EngineError | RequestError) -> Sequence[FieldViolation]:
-    if isinstance(error, InvalidRequest | engine_errors.InvalidSpec):
+    if isinstance(error, InvalidRequest | PermissionDenied | engine_errors.InvalidSpec):
         return error.violations
     if isinstance(error, engine_errors.InvalidToken):
         return (FieldViolation(error.field, str(error)),)

@@ -1,8 +1,8 @@
-"""Who calls: what a credential has proved, and how a caller without a good one is refused."""
+"""Who calls: what a credential has proved."""
 
 from dataclasses import dataclass
 
-from server.errors import RequestError
+from server.errors import Unauthenticated as Unauthenticated  # re-exported while others move
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,10 +26,3 @@ class Identity:
 
 ANONYMOUS = Identity(("anonymous",))
 """Everybody, where the server asks nobody who they are."""
-
-
-class Unauthenticated(RequestError):
-    """The call brought no credential, or none that is good; the message says what to do.
-
-    It never repeats the credential, nor says more of what was wrong with it than its holder needs.
-    """

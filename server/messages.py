@@ -5,6 +5,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from engines.base import Job, LogChunk, Status
 from jobengine.v1 import job_engine_pb2, job_pb2
+from server.ownership import OWNER_LABEL
 
 
 def timestamp(seconds: float | None) -> Timestamp | None:
@@ -47,10 +48,25 @@ def job_message(job: Job, *, with_spec: bool) -> job_pb2.Job:
     return job_pb2.Job(
         name=job.name,
         uid=job.uid,
-        spec=job.spec if with_spec else None,
+        spec=_as_sent(job.spec) if with_spec and job.spec is not None else None,
         labels=job.labels,
         status=status_message(job.status),
     )
+
+
+def planned_message(name: str, spec: job_pb2.JobSpec) -> job_pb2.Job:
+    """A job that would be made of the spec."""
+    return job_pb2.Job(name=name, spec=_as_sent(spec), labels=spec.labels)
+
+
+def _as_sent(spec: job_pb2.JobSpec) -> job_pb2.JobSpec:
+    """The spec without what the server has added to it."""
+    if OWNER_LABEL not in spec.labels:
+        return spec
+    sent = job_pb2.JobSpec()
+    sent.CopyFrom(spec)
+    del sent.labels[OWNER_LABEL]
+    return sent
 
 
 def log_message(chunk: LogChunk) -> job_engine_pb2.ReadLogsResponse:

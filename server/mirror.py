@@ -18,6 +18,8 @@ from engines.errors import EngineError, EngineFailed
 from server.broadcast import Broadcast
 from server.entry import Entry, forward, removed
 from server.index import Index
+from server.metrics.jobs import JobTally
+from server.ownership import Unfinished
 from server.selector import Selector, matches
 
 SILENCE_SECONDS = 30.0
@@ -42,10 +44,12 @@ class Mirror:
     never comes back: an engine never reuses a uid.
     """
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, tally: JobTally | None = None) -> None:
         self._engine = engine
+        self._tally = tally or JobTally()
         self._jobs: SortedDict[str, Entry] = SortedDict()
         self._index = Index()
+        self.unfinished = Unfinished()
         # All entries in order of their last change, deleted ones included: the end of it is
         # what a WatchJobs has yet to tell.
         self._history: OrderedDict[str, Entry] = OrderedDict()
@@ -159,12 +163,17 @@ class Mirror:
             entry = Entry(dataclasses.replace(job, spec=None), 0)
             self._jobs[job.name] = entry
             self._index.add(job)
+            self._tally.found(job.status)
+            self.unfinished.count(job, 1)
         else:
             status = forward(entry.job.status, job.status)
             if status == entry.job.status:
                 return entry
             self._index.move(job.name, entry.job.status.state, status.state)
+            self._tally.moved(entry.job.status, status)
+            self.unfinished.count(entry.job, -1)
             job = dataclasses.replace(entry.job, status=status)
+            self.unfinished.count(job, 1)
         self._commit(entry, dataclasses.replace(job, spec=None))
         return entry
 
@@ -175,7 +184,9 @@ class Mirror:
             return
         del self._jobs[event.name]
         self._index.remove(entry.job)
+        self.unfinished.count(entry.job, -1)
         status = removed(entry.job.status, event.status, asked_for=entry.deleting)
+        self._tally.removed(entry.job.status, status)
         self._commit(entry, dataclasses.replace(entry.job, status=status), deleted=True)
         self._remember_deletion(event.uid)
 

@@ -1,85 +1,138 @@
-"""Binds the service to gRPC: parses requests, and turns errors into statuses with details."""
+"""Binds the service to gRPC: lets calls in, parses requests, turns errors into statuses."""
 
 import re
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
-from typing import NoReturn
+from typing import TYPE_CHECKING, Final, NoReturn
 
 import grpc
 import structlog
 from google.protobuf import message_factory
 from google.protobuf.descriptor import MethodDescriptor
 from google.protobuf.message import DecodeError, Message
+from google.rpc.status_pb2 import Status
+from grpc import StatusCode
 
 from engines.errors import EngineError, EngineFailed, FieldViolation
 from jobengine.v1 import job_engine_pb2
+from server import audit
 from server.errors import InvalidRequest, RequestError, to_status
+from server.gate import Caller, Gate
+from server.metrics import Metrics
 from server.service import Service
 from server.slow_readers import Context, SlowReaders
 
+if TYPE_CHECKING:  # an extra
+    from server.tracing import Tracing
+
 SERVICE = job_engine_pb2.DESCRIPTOR.services_by_name["JobEngine"]
 
-_DETAILS_KEY = "grpc-status-details-bin"
+_DETAILS_KEY: Final = "grpc-status-details-bin"
 
 _log = structlog.get_logger()
 
 Parse = Callable[[bytes], Message]
+Answer = Callable[[Message, Caller], Awaitable[Message | bytes]]
+Tell = Callable[[Message, Caller], AsyncGenerator[Message | bytes]]
 
 
-def bind(service: Service, slow_reader_seconds: float) -> grpc.GenericRpcHandler:
-    """The handler of all RPCs; it parses requests too, so that garbage is an error like others.
+class Rpcs:
+    """The way of every call: in by the gate, through the service, and counted.
 
-    The client of a stream may leave for `slow_reader_seconds` what was sent to it.
+    Requests are parsed here, too, so that garbage is an error like others.
     """
-    slow_readers = SlowReaders(slow_reader_seconds)
-    return grpc.method_handlers_generic_handler(
-        SERVICE.full_name,
-        {method.name: _handler(service, method, slow_readers) for method in SERVICE.methods},
-    )
 
+    def __init__(
+        self,
+        service: Service,
+        gate: Gate,
+        metrics: Metrics,
+        slow_readers: SlowReaders,
+        tracing: "Tracing | None" = None,
+    ) -> None:
+        self._tracing = tracing
+        self._service = service
+        self._gate = gate
+        self._metrics = metrics
+        self._slow_readers = slow_readers
 
-def _handler(
-    service: Service, method: MethodDescriptor, slow_readers: SlowReaders
-) -> "grpc.RpcMethodHandler[bytes, Message | bytes]":
-    parse = _parser(method)
-    behaviour = getattr(service, re.sub(r"(?<!^)(?=[A-Z])", "_", method.name).lower())
-    if method.server_streaming:
-        return grpc.unary_stream_rpc_method_handler(
-            _stream(method.name, parse, behaviour, slow_readers),
-            response_serializer=_serialise,
+    def handler(self) -> grpc.GenericRpcHandler:
+        """What answers the calls of all RPCs."""
+        methods = {method.name: self._handler(method) for method in SERVICE.methods}
+        return grpc.method_handlers_generic_handler(SERVICE.full_name, methods)
+
+    def _handler(self, method: MethodDescriptor) -> "grpc.RpcMethodHandler[bytes, Message | bytes]":
+        parse = _parser(method)
+        behaviour = getattr(self._service, re.sub(r"(?<!^)(?=[A-Z])", "_", method.name).lower())
+        streams = method.server_streaming
+        call = (self._stream if streams else self._unary)(method.name, parse, behaviour)
+        if self._tracing is not None:
+            call = self._tracing.rpc(SERVICE.full_name, method.name, call)
+        make = (
+            grpc.unary_stream_rpc_method_handler if streams else grpc.unary_unary_rpc_method_handler
         )
-    return grpc.unary_unary_rpc_method_handler(
-        _unary(method.name, parse, behaviour), response_serializer=_serialise
-    )
+        return make(call, response_serializer=_serialise)
+
+    def _unary(
+        self, name: str, parse: Parse, answer: Answer
+    ) -> Callable[[bytes, Context], Awaitable[Message | bytes]]:
+        changes = name in audit.VERBS
+        rpc = self._metrics.rpcs[name]
+
+        async def call(raw: bytes, context: Context) -> Message | bytes:
+            caller = request = response = None
+            with rpc.call() as counted:
+                try:
+                    caller = await self._gate.admit(context)
+                    with self._gate.calling(caller):
+                        request = parse(raw)
+                        response = await answer(request, caller)
+                        return response
+                except Exception as error:  # noqa: BLE001
+                    counted.code, status = self._status(name, error)
+                    await _abort(context, counted.code, status)
+                finally:
+                    if changes:
+                        outcome = _outcome(counted.code, response)
+                        audit.record(name, caller, context.peer(), request, response, outcome)
+
+        return call
+
+    def _stream(
+        self, name: str, parse: Parse, tell: Tell
+    ) -> Callable[[bytes, Context], Awaitable[None]]:
+        rpc = self._metrics.rpcs[name]
+
+        async def call(raw: bytes, context: Context) -> None:
+            with rpc.call() as counted:
+                try:
+                    caller = await self._gate.admit(context)
+                    with self._gate.streaming(caller, context):
+                        async with aclosing(tell(parse(raw), caller)) as responses:
+                            async for response in responses:
+                                await self._slow_readers.write(context, response)
+                except Exception as error:  # noqa: BLE001
+                    counted.code, status = self._status(name, error)
+                    await _abort(context, counted.code, status)
+
+        return call
+
+    def _status(self, rpc: str, error: Exception) -> tuple[StatusCode, Status]:
+        if isinstance(error, EngineFailed):
+            _log.error("engine_failed", rpc=rpc, error=str(error), exc_info=error)
+        elif isinstance(error, RequestError):
+            self._metrics.refused(error)
+        elif not isinstance(error, EngineError):
+            _log.error("rpc_failed", rpc=rpc, exc_info=error)
+            error = EngineFailed(f"{type(error).__name__}: {error}")
+        return to_status(error)
 
 
-def _unary(
-    name: str, parse: Parse, behaviour: Callable[[Message], Awaitable[Message | bytes]]
-) -> Callable[[bytes, Context], Awaitable[Message | bytes]]:
-    async def call(raw: bytes, context: Context) -> Message | bytes:
-        try:
-            return await behaviour(parse(raw))
-        except Exception as error:  # noqa: BLE001
-            await _abort(name, context, error)
-
-    return call
-
-
-def _stream(
-    name: str,
-    parse: Parse,
-    behaviour: Callable[[Message], AsyncGenerator[Message | bytes]],
-    slow_readers: SlowReaders,
-) -> Callable[[bytes, Context], Awaitable[None]]:
-    async def call(raw: bytes, context: Context) -> None:
-        try:
-            async with aclosing(behaviour(parse(raw))) as responses:
-                async for response in responses:
-                    await slow_readers.write(context, response)
-        except Exception as error:  # noqa: BLE001
-            await _abort(name, context, error)
-
-    return call
+def _outcome(code: StatusCode | None, response: object) -> StatusCode:
+    """What became of a call: without an answer and without an error, its caller has left."""
+    if code is not None:
+        return code
+    return StatusCode.CANCELLED if response is None else StatusCode.OK
 
 
 def _parser(method: MethodDescriptor) -> Parse:
@@ -99,12 +152,6 @@ def _serialise(response: Message | bytes) -> bytes:
     return response if isinstance(response, bytes) else response.SerializeToString()
 
 
-async def _abort(rpc: str, context: Context, error: Exception) -> NoReturn:
-    if isinstance(error, EngineFailed):
-        _log.error("engine_failed", rpc=rpc, error=str(error), exc_info=error)
-    elif not isinstance(error, EngineError | RequestError):
-        _log.error("rpc_failed", rpc=rpc, exc_info=error)
-        error = EngineFailed(f"{type(error).__name__}: {error}")
-    code, status = to_status(error)
+async def _abort(context: Context, code: StatusCode, status: Status) -> NoReturn:
     details = (_DETAILS_KEY, status.SerializeToString())
     await context.abort(code, status.message, trailing_metadata=(details,))

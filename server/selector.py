@@ -25,6 +25,10 @@ class Selector:
         """Whether labels match."""
         return all(requirement(labels) for requirement in self.requirements)
 
+    def takes(self, job: Job) -> bool:
+        """Whether a job matches."""
+        return self(job.labels)
+
 
 _KEY = r"[A-Za-z0-9]([-A-Za-z0-9_./]*[A-Za-z0-9])?"
 _VALUE = r"([A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?)?"
@@ -88,5 +92,5 @@ def _values(match: re.Match[str]) -> frozenset[str]:
 
 
 def matches(selector: Selector | None, job: Job) -> bool:
-    """Whether the job is one that the caller wants to see."""
-    return selector is None or selector(job.labels)
+    """Whether the job is one that the caller wants to see, and may."""
+    return selector is None or selector.takes(job)

@@ -3,6 +3,7 @@
 import asyncio
 import socket
 from contextlib import AsyncExitStack
+from pathlib import Path
 from typing import Any
 
 import grpc
@@ -12,8 +13,8 @@ from grpc_reflection.v1alpha import reflection_pb2
 
 from engines.memory import MemoryEngine
 from jobengine import AsyncClient, JobSpec
-from server.app import NOT_SERVING, SERVING
-from server.config import check_listen
+from server.config import Config
+from server.health import NOT_SERVING, SERVING
 from tests.server.conftest import Running, Start
 from tests.server.scripted import ScriptedEngine
 
@@ -102,7 +103,7 @@ async def test_a_shared_port(start: Start) -> None:
 @pytest.mark.parametrize("listen", ["unix:/tmp/x", "127.0.0.1:0"])
 def test_a_port_that_nobody_could_share(listen: str) -> None:
     with pytest.raises(ValueError, match="no port that servers can share"):
-        check_listen(listen, share_port=True)
+        Config(listen=listen, share_port=True).check()
 
 
 async def test_a_unix_socket(start: Start, tmp_path_factory: pytest.TempPathFactory) -> None:
@@ -115,17 +116,40 @@ async def test_a_unix_socket(start: Start, tmp_path_factory: pytest.TempPathFact
 
 @pytest.mark.parametrize("listen", ["127.0.0.1:0", "[::1]:1", "localhost:50051", "unix:/tmp/x"])
 def test_loopback_needs_nothing(listen: str) -> None:
-    check_listen(listen)
+    Config(listen=listen).check()
+
+
+FILE = Path("/tmp/x")
 
 
 @pytest.mark.parametrize("listen", ["0.0.0.0:1", "[::]:1", "10.0.0.1:1", "example.com:1"])
-def test_other_addresses_need_insecure(listen: str) -> None:
-    with pytest.raises(ValueError, match="--insecure"):
-        check_listen(listen)
-    check_listen(listen, insecure=True)
+def test_other_addresses_need_tls_and_authentication(listen: str) -> None:
+    with pytest.raises(ValueError, match=r"--tls-cert.*--token-file.*--insecure"):
+        Config(listen=listen).check()
+    with pytest.raises(ValueError, match=r"which needs callers' credentials"):
+        Config(listen=listen, tls_cert=FILE, tls_key=FILE).check()
+    with pytest.raises(ValueError, match=r"which needs TLS"):
+        Config(listen=listen, token_file=FILE).check()
+    Config(listen=listen, tls_cert=FILE, tls_key=FILE, token_file=FILE).check()
+    Config(listen=listen, tls_cert=FILE, tls_key=FILE, client_ca=FILE).check()
+    Config(listen=listen, insecure=True).check()
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"tls_cert": FILE}, "--tls-key"),
+        ({"tls_key": FILE}, "--tls-cert"),
+        ({"client_ca": FILE}, "--client-ca needs TLS"),
+        ({"policy": FILE}, "--policy needs to know who calls"),
+    ],
+)
+def test_settings_that_belong_together(settings: dict[str, Path], words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        Config(**settings).check()  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("listen", ["", "50051", "localhost", ":1", "a:x", "a:70000"])
 def test_malformed_addresses(listen: str) -> None:
     with pytest.raises(ValueError, match="host:port"):
-        check_listen(listen, insecure=True)
+        Config(listen=listen, insecure=True).check()

@@ -13,10 +13,13 @@ from engines.errors import EngineError, FieldViolation
 from jobengine.v1 import error_reason_pb2
 from server.errors import (
     InvalidRequest,
+    PermissionDenied,
+    Reauthenticate,
     RequestError,
+    ServerLimit,
     ServerStopping,
     SlowReader,
-    TooManyStreams,
+    Unauthenticated,
     to_status,
 )
 
@@ -38,7 +41,10 @@ CASES: list[tuple[EngineError | RequestError, grpc.StatusCode, str]] = [
     (engine_errors.EngineFailed("a"), grpc.StatusCode.INTERNAL, "ENGINE_FAILED"),
     (engine_errors.LimitReached("jobs", "a"), grpc.StatusCode.RESOURCE_EXHAUSTED, "LIMIT_REACHED"),
     (ServerStopping(), grpc.StatusCode.UNAVAILABLE, "SERVER_STOPPING"),
-    (TooManyStreams(3), grpc.StatusCode.RESOURCE_EXHAUSTED, "LIMIT_REACHED"),
+    (Unauthenticated("who are you?"), grpc.StatusCode.UNAUTHENTICATED, "UNAUTHENTICATED"),
+    (PermissionDenied("create", "no"), grpc.StatusCode.PERMISSION_DENIED, "PERMISSION_DENIED"),
+    (Reauthenticate(), grpc.StatusCode.UNAVAILABLE, "REAUTHENTICATE"),
+    (ServerLimit("max_streams", "full"), grpc.StatusCode.RESOURCE_EXHAUSTED, "LIMIT_REACHED"),
     (SlowReader(3), grpc.StatusCode.RESOURCE_EXHAUSTED, "LIMIT_REACHED"),
 ]
 
@@ -97,7 +103,11 @@ def test_fields_resources_and_delays() -> None:
     assert isinstance(missing, error_details_pb2.ResourceInfo)
     assert missing.resource_name == "a"
 
-    for error in (ServerStopping(), engine_errors.EngineUnavailable("x"), TooManyStreams(1)):
+    for error in (
+        ServerStopping(),
+        engine_errors.EngineUnavailable("x"),
+        ServerLimit("max_streams", "full"),
+    ):
         retry = details(to_status(error)[1])["RetryInfo"]
         assert isinstance(retry, error_details_pb2.RetryInfo)
         assert 0.5 <= retry.retry_delay.ToTimedelta().total_seconds() <= 1.5
