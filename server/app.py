@@ -73,7 +73,8 @@ class Server:
         self.mirror = Mirror(self._engine, self.metrics.jobs)
         self.metrics.follow(self.mirror)
         self._certificate = _certificate(config)
-        self._gate = Gate(config, _authenticator(config), PolicyFile(config.policy))
+        self.policy = PolicyFile(config.policy)
+        self._gate = Gate(config, _authenticator(config), self.policy)
         self._health = Health()
         self._stack = contextlib.AsyncExitStack()
         self.address = ""
@@ -129,7 +130,7 @@ class Server:
         return options
 
     def _add_services(self, grpc_server: grpc.aio.Server) -> None:
-        service = Service(self._engine, self.mirror, self._config)
+        service = Service(self._engine, self.mirror, self._config, self.metrics)
         slow_readers = SlowReaders(self._config.slow_reader_seconds)
         rpcs = Rpcs(service, self._gate, self.metrics, slow_readers, self._tracing)
         protos = reflection.handlers((rpc.SERVICE.full_name, health.SERVICE_NAME))
@@ -163,6 +164,7 @@ class Server:
             await self.mirror.in_touch.wait()
             self._health.set(rpc.SERVICE.full_name, SERVING)
             await self.mirror.out_of_touch.wait()
+            self.metrics.connections_lost += 1
             self._health.set(rpc.SERVICE.full_name, NOT_SERVING)
 
     async def _drain(self, grpc_server: grpc.aio.Server) -> None:

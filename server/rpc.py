@@ -95,6 +95,7 @@ class Rpcs:
                     if changes:
                         outcome = _outcome(counted.code, response)
                         audit.record(name, caller, context.peer(), request, response, outcome)
+                        self._metrics.audit_lines += 1
 
         return call
 

@@ -33,6 +33,7 @@ from server.messages import (
     status_message,
     timestamp,
 )
+from server.metrics import Metrics
 from server.mirror import Mirror
 from server.ownership import OWNER_LABEL
 from server.pages import make_token, read_token
@@ -62,8 +63,9 @@ class Service:
     Answers that were serialised before are given as bytes.
     """
 
-    def __init__(self, engine: Engine, mirror: Mirror, config: Config) -> None:
+    def __init__(self, engine: Engine, mirror: Mirror, config: Config, metrics: Metrics) -> None:
         self._engine = engine
+        self._metrics = metrics
         self._mirror = mirror
         self._config = config
 
@@ -135,6 +137,8 @@ class Service:
             same = job.request_id == request.request_id and job.spec_hash == spec_hash(request.spec)
             if not request.request_id or not same:
                 raise
+        else:
+            self._metrics.jobs_created += 1
         return job
 
     async def delete_job(

@@ -4,6 +4,9 @@ It has a thread with an event loop of its own. On the server's loop, making a pa
 calls, and a loop that is stuck or overloaded couldn't be asked any more. With a thread for each
 request, slow clients would take them all; here they cost a buffer, each has a few seconds from its
 connection to its answer's last byte, and where there are too many, the oldest makes room.
+
+Python runs one thread at a time all the same. So pages of metrics are made with rests between
+them: whoever asks without a pause waits, rather than that the server's calls do.
 """
 
 import asyncio
@@ -11,6 +14,7 @@ import gzip
 import re
 import socket
 import threading
+import time
 from collections.abc import Callable
 from email.utils import formatdate
 from http import HTTPStatus
@@ -31,10 +35,19 @@ MAX_REQUEST_BYTES: Final = 8192
 MAX_CONNECTIONS: Final = 64
 """Open at once; one more ends the oldest."""
 
+RESTS: Final = 4.0
+"""How long no page is made after a page, in times of the processor's time that it took."""
+
 _REQUEST_LINE: Final = re.compile(rb"([A-Z]+) (\S+) HTTP/1\.[01]")
 _PLAIN: Final = "text/plain; charset=utf-8"
 
 _log = structlog.get_logger()
+
+
+class _Request(NamedTuple):
+    method: str
+    path: str
+    headers: dict[str, str]
 
 
 class _Answer(NamedTuple):
@@ -56,6 +69,7 @@ class Endpoint:
         self._ready = ready
         self._stop = asyncio.Event()
         self._connections: dict[asyncio.Transport, None] = {}
+        self._rested = 0.0
         self.address = ""
 
     async def __aenter__(self) -> Self:
@@ -107,20 +121,18 @@ class Endpoint:
         """A client has left."""
         self._connections.pop(transport, None)
 
-    def answer(self, head: bytes) -> bytes:
-        """What is answered to a request with that head."""
-        line, *fields = head.split(b"\r\n")
-        request = _REQUEST_LINE.fullmatch(line)
-        if request is None:
-            return _serialise(_plain(HTTPStatus.BAD_REQUEST))
-        method = request[1].decode()
-        headers = dict(_header(field) for field in fields)
+    def wait_seconds(self, request: _Request) -> float:
+        """How long that has to wait, since metrics were told just now."""
+        return self._rested - time.monotonic() if request.path == "/metrics" else 0.0
+
+    def answer(self, request: _Request) -> bytes:
+        """What is answered to it."""
         try:
-            answer = self._page(method, urlsplit(request[2].decode("latin-1")).path, headers)
+            answer = self._page(*request)
         except Exception:  # noqa: BLE001
             _log.exception("metrics_failed")
             answer = _plain(HTTPStatus.INTERNAL_SERVER_ERROR)
-        return _serialise(answer, with_body=method != "HEAD")
+        return _serialise(answer, with_body=request.method != "HEAD")
 
     def _page(self, method: str, path: str, headers: dict[str, str]) -> _Answer:
         if path not in ("/metrics", "/healthz", "/readyz"):
@@ -134,12 +146,14 @@ class Endpoint:
         return _plain(HTTPStatus.OK if fine else HTTPStatus.SERVICE_UNAVAILABLE)
 
     def _exposition(self, headers: dict[str, str]) -> _Answer:
+        began = time.thread_time()
         encode, content_type = choose_encoder(headers.get("accept", ""))
         body = encode(self._metrics.registry)
         fields = [("Content-Type", content_type), ("Vary", "Accept, Accept-Encoding")]
         if gzip_accepted(headers.get("accept-encoding", "")):
             body = gzip.compress(body, compresslevel=1)
             fields.append(("Content-Encoding", "gzip"))
+        self._rested = time.monotonic() + RESTS * (time.thread_time() - began)
         return _Answer(HTTPStatus.OK, body, tuple(fields))
 
 
@@ -149,12 +163,14 @@ class _Exchange(asyncio.Protocol):
     def __init__(self, endpoint: Endpoint) -> None:
         self._endpoint = endpoint
         self._received = b""
+        self._asked = False
         self._answered = False
+        self._heard_all = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)
-        loop = asyncio.get_running_loop()
-        self._timer = loop.call_later(EXCHANGE_SECONDS, self._transport.abort)
+        self._loop = asyncio.get_running_loop()
+        self._timer = self._loop.call_later(EXCHANGE_SECONDS, self._transport.abort)
         self._endpoint.connected(self._transport)
 
     def data_received(self, data: bytes) -> None:
@@ -162,20 +178,43 @@ class _Exchange(asyncio.Protocol):
         self._received += data
         head, end, _ = self._received[:MAX_REQUEST_BYTES].partition(b"\r\n\r\n")
         too_large = len(self._received) > MAX_REQUEST_BYTES
-        if self._answered:
+        if self._asked:
             if too_large:
                 self._transport.abort()
         elif end:
-            self._end_with(self._endpoint.answer(head))
+            self._take(_parse(head))
         elif too_large:
-            self._end_with(_serialise(_plain(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE)))
+            self._take(None, HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE)
+
+    def _take(self, request: _Request | None, problem: HTTPStatus = HTTPStatus.BAD_REQUEST) -> None:
+        self._asked = True
+        self._received = b""
+        if request is None:
+            self._end_with(_serialise(_plain(problem)))
+        else:
+            self._answer(request)
+
+    def _answer(self, request: _Request) -> None:
+        if self._transport.is_closing():
+            return
+        if (wait_seconds := self._endpoint.wait_seconds(request)) > 0:
+            self._loop.call_later(wait_seconds, self._answer, request)
+        else:
+            self._end_with(self._endpoint.answer(request))
 
     def _end_with(self, answer: bytes) -> None:
         """Answer, and let the client close: if we did, what it still sends could undo that."""
         self._answered = True
-        self._received = b""
         self._transport.write(answer)
-        self._transport.write_eof()
+        if self._heard_all:
+            self._transport.close()
+        else:
+            self._transport.write_eof()
+
+    def eof_received(self) -> bool:
+        """Keep the connection for the answer, where a client that waits for it sends no more."""
+        self._heard_all = True
+        return self._asked and not self._answered
 
     def connection_lost(self, exc: Exception | None) -> None:
         del exc
@@ -201,6 +240,23 @@ def _bind(host: str, port: int) -> socket.socket:
             f"can't listen on --metrics-listen {host}:{port}: {error.strerror or error}. "
             "Choose another address, port 0 for any free one"
         ) from error
+
+
+def _parse(head: bytes) -> _Request | None:
+    line, *fields = head.split(b"\r\n")
+    request = _REQUEST_LINE.fullmatch(line)
+    if request is None:
+        return None
+    path = _path(request[2].decode("latin-1"))
+    return _Request(request[1].decode(), path, dict(_header(field) for field in fields))
+
+
+def _path(target: str) -> str:
+    """The path of what is asked for, be it a whole URL."""
+    try:
+        return urlsplit(target).path
+    except ValueError:
+        return ""
 
 
 def _header(line: bytes) -> tuple[str, str]:

@@ -158,7 +158,7 @@ async def share(replicas: Pair, task: Task) -> None:
         for replica in replicas
     ]
     (uid,) = {job.uid for job in made}
-    await asyncio.gather(*(_until_it_runs(replica, task.name) for replica in replicas))
+    await asyncio.gather(*(until_it_runs(replica, task.name) for replica in replicas))
     await second.client.cancel_job(task.name, grace_seconds=0)
     ends = [await replica.client.wait(task.name) for replica in replicas]
     assert ends[0] == ends[1]
@@ -173,7 +173,8 @@ async def share(replicas: Pair, task: Task) -> None:
     assert len(task.runs()) == 1
 
 
-async def _until_it_runs(replica: Replica, name: str) -> None:
+async def until_it_runs(replica: Replica, name: str) -> None:
+    """Follow a job by one replica until its command runs."""
     async with aclosing(replica.client.watch_status(name)) as events:
         async for event in events:
             if event.status.state == JobState.JOB_STATE_RUNNING:

@@ -377,6 +377,8 @@ async def test_head_is_get_without_the_body(port: Port, path: str) -> None:
 async def test_what_there_is_not(port: Port) -> None:
     for path in ("/", "/metrics/", "/Metrics", "/favicon.ico"):
         assert port.status(path) == port.status(path, "POST") == 404
+    assert port.send(b"GET http://[::1/metrics HTTP/1.1\r\n\r\n").startswith(b"HTTP/1.1 404 ")
+    assert port.status("http://metrics.example/healthz") == 200
     for method in ("POST", "PUT", "DELETE", "OPTIONS"):
         response, _ = port.ask("/metrics", method)
         assert (response.status, response.headers["Allow"]) == (405, "GET, HEAD")
@@ -416,6 +418,36 @@ async def test_a_request_in_pieces(port: Port) -> None:
         for piece in (b"GET /heal", b"thz HTTP/1.1\r\nHost: a\r", b"\n\r", b"\n"):
             client.sendall(piece)
         assert client.recv(15) == b"HTTP/1.1 200 OK"
+
+
+async def test_who_asks_without_a_pause_waits(
+    port: Port, metrics: Metrics, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # So long that the second page isn't made by itself within this test.
+    monkeypatch.setattr(endpoint, "RESTS", 1e6)
+    assert port.status("/metrics") == 200
+    with port.connect() as client:
+        client.sendall(b"GET /metrics HTTP/1.1\r\n\r\n")
+        assert port.status("/healthz") == port.status("/readyz") == 200
+        client.setblocking(False)
+        with pytest.raises(BlockingIOError):
+            client.recv(1)
+
+
+async def test_pages_after_one_another_are_all_new(port: Port, metrics: Metrics) -> None:
+    for number in range(5):
+        metrics.jobs_created = number
+        assert f"jobengine_jobs_created_total {number}.0" in port.ask("/metrics")[1].decode()
+
+
+async def test_a_client_that_has_said_all(port: Port) -> None:
+    port.status("/metrics")  # so that the next one has to wait
+    for path in ("metrics", "healthz"):
+        with port.connect() as client:
+            client.sendall(f"GET /{path} HTTP/1.1\r\n\r\n".encode())
+            client.shutdown(socket.SHUT_WR)
+            answer = b"".join(iter(lambda: client.recv(65536), b""))
+            assert answer.startswith(b"HTTP/1.1 200 OK")
 
 
 async def test_one_request_on_each_connection(port: Port) -> None:
