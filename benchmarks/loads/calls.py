@@ -5,6 +5,7 @@ take of all servers alike.
 """
 
 import asyncio
+import functools
 import itertools
 import random
 import time
@@ -91,7 +92,8 @@ async def main(
 ) -> None:
     """Call each server in so many turns; with no turns, call it once for each of its names.
 
-    Of each server: its address, its pid, and how many `names` of jobs there are.
+    Of each server: its address, its pid, how many `names` of jobs there are, and the bearer token
+    that it asks for, if it does.
     """
     async with AsyncExitStack() as stack:
         subjects: list[Subject] = []
@@ -103,6 +105,9 @@ async def main(
                 channel = grpc.aio.insecure_channel(server["address"], options=options)
                 await stack.enter_async_context(channel)
                 call: Any = channel.unary_unary(f"/jobengine.v1.JobEngine/{method}")
+                if token := server.get("token"):
+                    metadata = (("authorization", f"Bearer {token}"),)
+                    call = functools.partial(call, metadata=metadata)
                 calls += [call] * outstanding
             requests = requests_of(method, job_names(server["names"]))
             if not turns:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from benchmarks.figures import Figure
 from benchmarks.rows import (
+    authenticated,
     create_job,
     docker_creates,
     docker_endings,
@@ -29,6 +30,7 @@ Measuring = Callable[[Path, Scale], list[Figure]]
 
 ROWS: Mapping[str, Measuring] = {
     "read-status": read_status.measure,
+    "authenticated": authenticated.measure,
     "jobs": jobs.measure,
     "endings": endings.measure,
     "watchers": watchers.measure,

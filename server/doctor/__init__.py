@@ -7,7 +7,7 @@ from typing import NoReturn
 
 import structlog
 
-from engines.findings import Finding, look, on_a_thread
+from engines.findings import LOOK_SECONDS, Finding, look, on_a_thread
 from server.config import Config
 from server.doctor.certificates import examine_authorities, examine_certificate
 from server.doctor.credentials import examine_issuers, examine_tokens
@@ -49,7 +49,7 @@ def report(findings: Sequence[Finding]) -> Iterator[str]:
 
 async def _look(what: str, looking: Callable[[], Iterable[Finding]]) -> Sequence[Finding]:
     """On a thread, for a file may be on a disk that hangs."""
-    return await look(what, on_a_thread(what, lambda: list(looking())))
+    return await look(what, on_a_thread(what, lambda: list(looking())), LOOK_SECONDS)
 
 
 @contextlib.contextmanager
