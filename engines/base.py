@@ -7,6 +7,7 @@ one.
 
 import abc
 import asyncio
+import contextlib
 import enum
 import hashlib
 import time
@@ -15,7 +16,8 @@ from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Self
 
-from engines.errors import CapabilityMissing, FieldViolation
+from engines.errors import CapabilityMissing, EngineUnavailable, FieldViolation
+from engines.findings import Finding, fine, many
 from jobengine.v1 import job_engine_pb2, job_pb2
 from jobengine.v1.job_pb2 import JobSpec
 
@@ -304,6 +306,20 @@ class Engine(abc.ABC):
         """The version of what runs the jobs, empty where there is none."""
         return ""
 
+    async def examine(self) -> AsyncIterator[Finding]:
+        """Yield what can be found out about this installation, changing nothing that lasts.
+
+        For `jobengine doctor`, on an engine that nobody has entered or will enter, while servers
+        may be at work on the same jobs. Findings are yielded as they are made: the caller has so
+        many seconds, and keeps what it got by then. An error ends them, and counts as one more.
+
+        This default enters the engine, and asks it for its version and its jobs. One that takes
+        jobs up as it is entered overrides it.
+        """
+        async with self:
+            yield fine(self.name, await self.read_version() or "is there")
+            yield fine("jobs", many(len((await _first_snapshot(self)).jobs), "job"))
+
     async def list_jobs(self) -> Sequence[Job]:
         """All jobs that this engine made, without specs. Needs Capability.LIST."""
         raise CapabilityMissing(self.name, "list of its jobs")
@@ -350,3 +366,14 @@ class Engine(abc.ABC):
             InvalidToken: the cursor isn't one of this engine.
         """
         raise CapabilityMissing(self.name, "logs")
+
+
+async def _first_snapshot(engine: Engine) -> Snapshot:
+    async with contextlib.AsyncExitStack() as stack:
+        events = engine.watch()
+        if (close := getattr(events, "aclose", None)) is not None:
+            stack.push_async_callback(close)
+        async for event in events:
+            if isinstance(event, Snapshot):
+                return event
+    raise EngineUnavailable(f"the engine {engine.name!r} doesn't tell what jobs there are")

@@ -74,7 +74,15 @@ class Server:
         self.metrics.follow(self.mirror)
         self._certificate = _certificate(config)
         self.policy = PolicyFile(config.policy)
-        self._gate = Gate(config, _authenticator(config), self.policy)
+        authenticator = _authenticator(config)
+        self._gate = Gate(config, authenticator, self.policy)
+        if (certificate := self._certificate) is not None:
+            self.metrics.certificate_expires = lambda: certificate.not_after
+            self.metrics.watch_file("certificate", certificate)
+        if self.policy.file is not None:
+            self.metrics.watch_file("policy", self.policy.file)
+        for name, file in authenticator.files.items() if authenticator is not None else ():
+            self.metrics.watch_file(name, file)
         self._health = Health()
         self._stack = contextlib.AsyncExitStack()
         self.address = ""

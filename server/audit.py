@@ -10,7 +10,7 @@ from jobengine.v1 import job_engine_pb2 as api
 from server.gate import Caller
 from server.log import AUDIT
 
-VERBS: Final = {"CreateJob": "create", "CancelJob": "cancel", "DeleteJob": "delete"}
+CHANGES: Final = {"CreateJob": "create", "CancelJob": "cancel", "DeleteJob": "delete"}
 """The RPCs that change something, and what each is called."""
 
 MAX_LOGGED: Final = 128
@@ -38,7 +38,7 @@ def record(
     uid = job.uid if job is not None else getattr(request, "uid", "")
     _log.info(
         AUDIT,
-        verb=VERBS[rpc],
+        verb=CHANGES[rpc],
         job=name[:MAX_LOGGED],
         uid=uid[:MAX_LOGGED],
         subject=caller.rights.subject if caller is not None else "",

@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import Iterable, Sequence
+from typing import Literal
 
 import grpc
 from google.protobuf import any_pb2, duration_pb2
@@ -46,7 +47,25 @@ class Unauthenticated(RequestError):
     """The call brought no credential, or none that is good; the message says what to do.
 
     It never repeats the credential, nor says more of what was wrong with it than its holder needs.
+    `reason` is for metrics.
     """
+
+    def __init__(
+        self,
+        message: str,
+        reason: Literal["missing", "malformed", "unknown", "invalid", "expired"] = "invalid",
+    ) -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
+class IssuerUnavailable(Unauthenticated):
+    """The keys of a token's issuer can't be had, so it can't be judged; later it may be."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "the keys of the token's issuer can't be had at present: try again later", "unknown"
+        )
 
 
 class PermissionDenied(RequestError):
@@ -99,6 +118,7 @@ _TABLE: dict[type[Exception], tuple[grpc.StatusCode, int]] = {
     InvalidRequest: (_Code.INVALID_ARGUMENT, reasons.ERROR_REASON_INVALID_FIELD),
     ServerStopping: (_Code.UNAVAILABLE, reasons.ERROR_REASON_SERVER_STOPPING),
     ServerLimit: (_Code.RESOURCE_EXHAUSTED, reasons.ERROR_REASON_LIMIT_REACHED),
+    IssuerUnavailable: (_Code.UNAVAILABLE, reasons.ERROR_REASON_REAUTHENTICATE),
     Unauthenticated: (_Code.UNAUTHENTICATED, reasons.ERROR_REASON_UNAUTHENTICATED),
     PermissionDenied: (_Code.PERMISSION_DENIED, reasons.ERROR_REASON_PERMISSION_DENIED),
     Reauthenticate: (_Code.UNAVAILABLE, reasons.ERROR_REASON_REAUTHENTICATE),
@@ -125,7 +145,13 @@ _TABLE: dict[type[Exception], tuple[grpc.StatusCode, int]] = {
         reasons.ERROR_REASON_LIMIT_REACHED,
     ),
 }
-_RETRYABLE = (ServerStopping, ServerLimit, Reauthenticate, engine_errors.EngineUnavailable)
+_RETRYABLE = (
+    ServerStopping,
+    ServerLimit,
+    Reauthenticate,
+    IssuerUnavailable,
+    engine_errors.EngineUnavailable,
+)
 
 
 def to_status(error: EngineError | RequestError) -> tuple[grpc.StatusCode, status_pb2.Status]:

@@ -2,8 +2,6 @@
 
 from dataclasses import dataclass
 
-from server.errors import Unauthenticated as Unauthenticated  # re-exported while others move
-
 
 @dataclass(frozen=True, slots=True)
 class Identity:

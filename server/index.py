@@ -1,7 +1,8 @@
 """Finds jobs by their labels and states without looking at all of them."""
 
 import heapq
-from collections.abc import Collection, Iterator
+import itertools
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Final, NamedTuple
 
 from sortedcontainers import SortedList
@@ -14,6 +15,9 @@ _STATE: Final = ""
 
 _LAST: Final = chr(0x10FFFF)
 """Comes after every name."""
+
+
+Wanted = Mapping[str, Collection[str]]
 
 
 class _Row(NamedTuple):
@@ -53,14 +57,17 @@ class Index:
     ) -> Iterator[str] | None:
         """Names that come after this one, in order, those of all jobs that match among them.
 
-        Of the labels that the selector requires, and the states, the one that the fewest jobs have
-        decides. None where nothing narrows them down. Not to be held over an await.
+        Of each way to match, the label that the fewest jobs have decides, or the states. None where
+        nothing narrows them down. Not to be held over an await.
         """
-        wanted: dict[str, Collection[str]] = {} if selector is None else {**selector.required}
-        if states:
-            wanted[_STATE] = [state.name for state in states]
-        if not wanted:
+        ways: Sequence[Wanted] = ({},) if selector is None else selector.ways()
+        wanted = [{**way, **_states(states)} for way in ways]
+        if not all(wanted):
             return None
+        found = heapq.merge(*(self._narrowest(each, after) for each in wanted))
+        return (name for name, _ in itertools.groupby(found))
+
+    def _narrowest(self, wanted: Wanted, after: str) -> Iterator[str]:
         spans = (
             [(_Row(facet, value, after), _Row(facet, value, _LAST)) for value in values]
             for facet, values in wanted.items()
@@ -74,6 +81,10 @@ class Index:
     def _names(self, first: _Row, last: _Row) -> Iterator[str]:
         for row in self._rows.irange(first, last, inclusive=(False, True)):
             yield row.name
+
+
+def _states(states: Collection[State]) -> Wanted:
+    return {_STATE: [state.name for state in states]} if states else {}
 
 
 def _rows(job: Job) -> list[_Row]:

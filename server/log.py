@@ -11,6 +11,13 @@ AUDIT: Final = "audit"
 """The event of the lines that say who changed what."""
 
 
+# Without the variables of each frame, which structlog has in them by default: those of a call have
+# its caller's token, and the environment of its job.
+_TRACEBACKS = structlog.processors.ExceptionRenderer(
+    structlog.tracebacks.ExceptionDictTransformer(show_locals=False)
+)
+
+
 class Threshold:
     """Drops lines below a level that can be changed while the server runs; never audit lines."""
 
@@ -38,7 +45,9 @@ def configure_logs(*, level: str, json_lines: bool) -> Threshold:
     renderer: structlog.typing.Processor = (
         structlog.processors.JSONRenderer()
         if json_lines
-        else structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
+        else structlog.dev.ConsoleRenderer(
+            colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback
+        )
     )
     threshold = Threshold(level)
     processors: list[structlog.typing.Processor] = [
@@ -48,7 +57,7 @@ def configure_logs(*, level: str, json_lines: bool) -> Threshold:
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]
     if json_lines:
-        processors.append(structlog.processors.dict_tracebacks)
+        processors.append(_TRACEBACKS)
     structlog.configure(
         processors=[*processors, renderer],
         wrapper_class=structlog.make_filtering_bound_logger(logging.NOTSET),

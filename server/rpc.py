@@ -1,7 +1,7 @@
 """Binds the service to gRPC: lets calls in, parses requests, turns errors into statuses."""
 
 import re
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Final, NoReturn
 
@@ -19,6 +19,7 @@ from server import audit
 from server.errors import InvalidRequest, RequestError, to_status
 from server.gate import Caller, Gate
 from server.metrics import Metrics
+from server.policy import Verb
 from server.service import Service
 from server.slow_readers import Context, SlowReaders
 
@@ -28,6 +29,15 @@ if TYPE_CHECKING:  # an extra
 SERVICE = job_engine_pb2.DESCRIPTOR.services_by_name["JobEngine"]
 
 _DETAILS_KEY: Final = "grpc-status-details-bin"
+
+_VERBS: Final[Mapping[str, Verb]] = {
+    "CreateJob": "create",
+    "DeleteJob": "delete",
+    "CancelJob": "cancel",
+    "ReadLogs": "logs",
+    **dict.fromkeys(("ReadJob", "ReadStatus", "ListJobs", "WatchStatus", "WatchJobs"), "read"),
+}
+"""What callers need the right to. ReadEngine is for all who are let in."""
 
 _log = structlog.get_logger()
 
@@ -76,14 +86,14 @@ class Rpcs:
     def _unary(
         self, name: str, parse: Parse, answer: Answer
     ) -> Callable[[bytes, Context], Awaitable[Message | bytes]]:
-        changes = name in audit.VERBS
+        changes = name in audit.CHANGES
         rpc = self._metrics.rpcs[name]
 
         async def call(raw: bytes, context: Context) -> Message | bytes:
             caller = request = response = None
             with rpc.call() as counted:
                 try:
-                    caller = await self._gate.admit(context)
+                    caller = await self._admit(name, context)
                     with self._gate.calling(caller):
                         request = parse(raw)
                         response = await answer(request, caller)
@@ -107,7 +117,7 @@ class Rpcs:
         async def call(raw: bytes, context: Context) -> None:
             with rpc.call() as counted:
                 try:
-                    caller = await self._gate.admit(context)
+                    caller = await self._admit(name, context)
                     with self._gate.streaming(caller, context):
                         async with aclosing(tell(parse(raw), caller)) as responses:
                             async for response in responses:
@@ -117,6 +127,13 @@ class Rpcs:
                     await _abort(context, counted.code, status)
 
         return call
+
+    async def _admit(self, rpc: str, context: Context) -> Caller:
+        """Let in who may do such a thing at all: with which jobs, the service says."""
+        caller = await self._gate.admit(context)
+        if (verb := _VERBS.get(rpc)) is not None:
+            caller.rights.require(verb)
+        return caller
 
     def _status(self, rpc: str, error: Exception) -> tuple[StatusCode, Status]:
         if isinstance(error, EngineFailed):

@@ -25,6 +25,10 @@ class Selector:
         """Whether labels match."""
         return all(requirement(labels) for requirement in self.requirements)
 
+    def ways(self) -> tuple[Mapping[str, frozenset[str]], ...]:
+        """What matches has all the labels of one of these, each with one of its values."""
+        return (self.required,)
+
     def takes(self, job: Job) -> bool:
         """Whether a job matches."""
         return self(job.labels)

@@ -18,6 +18,7 @@ from engines.errors import (
     InvalidSpec,
     JobAlreadyExists,
     JobNotFound,
+    UidMismatch,
 )
 from jobengine.v1 import job_engine_pb2 as api
 from server import validation, watching
@@ -220,7 +221,6 @@ class Service:
         """List a page of jobs."""
         selector, violations = validation.read_selector(request.label_selector)
         _refuse([*validation.check_list(request), *violations])
-        caller.rights.require("read")
         self._require_contact()
         selector = caller.rights.narrow(selector)
         states = {State(state) for state in request.states}
@@ -292,7 +292,6 @@ class Service:
         """Stream all jobs that match until the caller ends it."""
         selector, violations = validation.read_selector(request.label_selector)
         _refuse([*validation.check_watch(request), *violations])
-        caller.rights.require("read")
         self._require_contact()
         heartbeat_seconds = self._heartbeat(request)
         async for message in watching.watch_all(
@@ -395,13 +394,16 @@ def _allowed(caller: Caller, verb: Verb, job: Job, uid: str = "") -> str:
 
     Raises:
         PermissionDenied: the caller may see the job, and not do this to it.
+        UidMismatch: the caller means another job.
     """
     rights = caller.rights
     if rights.everything:
         return uid
     if not rights.may(verb, job.name, job.labels):
         raise PermissionDenied(verb, f"you may see job {job.name!r}, but not {verb} it")
-    return uid or job.uid
+    if uid and uid != job.uid:
+        raise UidMismatch(job.name, uid, job.uid)
+    return job.uid
 
 
 def _grace(request: api.DeleteJobRequest | api.CancelJobRequest) -> float | None:

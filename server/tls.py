@@ -70,6 +70,7 @@ class ServerCertificate:
         self._lock = threading.Lock()
         self._good = self._read()
         self._refused: str | None = None
+        self.read_time = time.time()
         self._next_look = time.monotonic() + look_seconds
         if self._good.not_after <= time.time():
             _log.warning("tls_certificate_expired", cert=str(cert), not_after=self._good.ends)
@@ -79,6 +80,12 @@ class ServerCertificate:
         """When it expires, or the first certificate of its chain, in seconds since the epoch."""
         self._look()
         return self._good.not_after
+
+    @property
+    def fine(self) -> bool:
+        """Whether the files were good when they were last looked at."""
+        self._look()
+        return self._refused is None
 
     def server_credentials(self) -> grpc.ServerCredentials:
         """For one port; another port needs another call, as gRPC asks once for both otherwise."""
@@ -128,6 +135,7 @@ class ServerCertificate:
             self._refuse(f"{self._paths[0]}: expired {good.ends}: renew it")
             return
         self._good, self._refused = good, None
+        self.read_time = time.time()
         _log.info("tls_reloaded", cert=str(self._paths[0]), not_after=good.ends)
 
     def _refuse(self, problem: str) -> None:

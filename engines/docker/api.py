@@ -51,6 +51,20 @@ class Api:
         self._daemon = daemon
         self._filter = {"label": f"{NAMESPACE}={namespace}"}
 
+    # -- the daemon -----------------------------------------------------------------------------
+
+    async def info(self) -> Json:
+        """What it says of itself, as Docker's API has it."""
+        return await self._daemon.call(lambda client: cast("Json", client.info()))
+
+    async def version(self) -> Json:
+        """Its versions."""
+        return await self._daemon.call(lambda client: cast("Json", client.version()))
+
+    async def has_network(self, network: str) -> bool:
+        """Whether there is a network of that name."""
+        return await self._if_there(lambda client: client.inspect_network(network)) is not None
+
     # -- volumes ------------------------------------------------------------------------------
 
     async def volumes(self, uid: str = "") -> Sequence[Json]:

@@ -22,6 +22,7 @@ from engines.docker import manifest, record
 from engines.docker.api import Api
 from engines.docker.controller import Controller
 from engines.docker.daemon import Daemon
+from engines.docker.examination import Examination
 from engines.docker.history import History
 from engines.docker.intake import Intake, outcome
 from engines.docker.logs import read_output
@@ -36,6 +37,7 @@ from engines.errors import (
     JobNotFound,
     UidMismatch,
 )
+from engines.findings import Finding
 from engines.lifecycle import facts
 from engines.lifecycle.intent import make_intent
 from engines.link import Link
@@ -122,6 +124,15 @@ class DockerEngine(Engine):
         await self._link.session()
         product = "Podman" if self._about.podman else "Docker"
         return f"{product} {self._about.version}"
+
+    async def examine(self) -> AsyncIterator[Finding]:
+        """As in the contract, without taking up the jobs."""
+        try:
+            looks = Examination(self._daemon, self._api, self._labels, self._settings)
+            async for finding in looks.findings():
+                yield finding
+        finally:
+            self._daemon.close()
 
     async def create_job(self, name: str, spec: JobSpec, *, request_id: str = "") -> Job:
         """As in the contract; secrets that aren't there are an InvalidSpec."""

@@ -5,6 +5,7 @@ from collections.abc import AsyncGenerator, Mapping, Sequence
 from typing import Any, Final
 
 from engines.errors import FieldViolation, InvalidSpec, LimitReached
+from engines.kubernetes import record
 from engines.kubernetes.cluster import MERGE_PATCH, Cluster, Refused
 
 Json = Mapping[str, Any]
@@ -38,6 +39,24 @@ class Api:
     async def ping(self, seconds: float) -> None:
         """Hear of the API server."""
         await self._cluster.call("GET", "/version", seconds=seconds)
+
+    async def review(self, path: str, kind: str, spec: Json) -> Json:
+        """What Kubernetes says of us: a self-subject review, which isn't kept."""
+        group = "/".join(path.split("/")[2:4])
+        return await self._cluster.call(
+            "POST", path, body={"apiVersion": group, "kind": kind, "spec": spec}
+        )
+
+    async def try_job(self, body: Json) -> Json:
+        """Have a Job checked as if it were to be made (dry run)."""
+        query = {"fieldValidation": "Strict", "dryRun": "All"}
+        return await self._cluster.call("POST", self.jobs, query=query, body=body)
+
+    async def count_jobs(self) -> int:
+        """How many Jobs of ours there are."""
+        query = {"labelSelector": record.SELECTOR}
+        async with contextlib.aclosing(self._cluster.pages(self.jobs, query)) as pages:
+            return sum([len(page["items"]) async for page in pages])
 
     async def create_job(self, body: Json) -> Json | None:
         """Make a Job; None where its name is taken.

@@ -18,10 +18,12 @@ from engines.errors import (
     JobNotFound,
     UidMismatch,
 )
+from engines.findings import Finding
 from engines.kubernetes import manifest, record
 from engines.kubernetes.api import Api
 from engines.kubernetes.cluster import Cluster, Refused
 from engines.kubernetes.controller import Controller
+from engines.kubernetes.examination import Examination
 from engines.kubernetes.logs import read_output
 from engines.kubernetes.session import ClusterSession
 from engines.kubernetes.settings import Settings, capabilities
@@ -102,6 +104,14 @@ class KubernetesEngine(Engine):
         """As in the contract."""
         await self._link.session()
         return f"Kubernetes {await self._api.version()}"
+
+    async def examine(self) -> AsyncIterator[Finding]:
+        """As in the contract, without taking up the jobs."""
+        try:
+            async for finding in Examination(self._cluster, self._api, self._settings).findings():
+                yield finding
+        finally:
+            await self._cluster.close()
 
     async def create_job(self, name: str, spec: JobSpec, *, request_id: str = "") -> Job:
         """As in the contract."""

@@ -31,11 +31,13 @@ from engines.errors import (
     LimitReached,
     UidMismatch,
 )
+from engines.findings import Finding, fine
 from engines.lifecycle import facts
 from engines.lifecycle.intent import make_intent
 from engines.local import plan
 from engines.local.cgroup import Groups
 from engines.local.controller import Controller
+from engines.local.examination import examine
 from engines.local.jobs import LocalJob
 from engines.local.output import read_output
 from engines.local.shim import Settings
@@ -142,6 +144,12 @@ class LocalEngine(Engine):
     async def read_version(self) -> str:
         """As in the contract."""
         return f"{platform.system()} {platform.release()}"
+
+    async def examine(self) -> AsyncIterator[Finding]:
+        """As in the contract, without taking the state directory."""
+        yield fine(self.name, await self.read_version())
+        async for finding in examine(self._store):
+            yield finding
 
     async def create_job(self, name: str, spec: JobSpec, *, request_id: str = "") -> Job:
         """As in the contract."""

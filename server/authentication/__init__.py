@@ -2,14 +2,12 @@
 
 from server.authentication.authenticator import Authenticator
 from server.authentication.config import AuthenticationConfig, JwtIssuer
-from server.authentication.issuer import IssuerUnavailable
 from server.authentication.token_file import BadTokenFile, make_token
 
 __all__ = [
     "AuthenticationConfig",
     "Authenticator",
     "BadTokenFile",
-    "IssuerUnavailable",
     "JwtIssuer",
     "make_token",
 ]

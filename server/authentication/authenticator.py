@@ -16,8 +16,27 @@ MAX_TOKEN_CHARACTERS: Final = 16 * 1024
 Metadata = Iterable[tuple[str, str | bytes]]
 
 
-class TokenSource(Protocol):
+class Reread(Protocol):
+    """What is read at the start, and again when it changes."""
+
+    @property
+    def fine(self) -> bool:
+        """Whether it was good when it was last read."""
+        ...
+
+    @property
+    def read_time(self) -> float:
+        """When that was read which counts, in seconds since the epoch."""
+        ...
+
+
+class TokenSource(Reread, Protocol):
     """Tokens of one kind."""
+
+    @property
+    def name(self) -> str:
+        """What metrics call it."""
+        ...
 
     @property
     def takes(self) -> str:
@@ -65,6 +84,11 @@ class Authenticator:
         return sum(source.version for source in self._tokens)
 
     @property
+    def files(self) -> "Mapping[str, Reread]":
+        """What is read again and again, by the names that metrics have for it."""
+        return {source.name: source for source in self._tokens}
+
+    @property
     def reads_auth_context(self) -> bool:
         """Whether `identify` needs gRPC's auth context, which takes it some 4 µs to make."""
         return self._certificates is not None
@@ -81,7 +105,9 @@ class Authenticator:
         for key, value in metadata:
             if key == "authorization":
                 if header is not None:
-                    raise Unauthenticated("more than one authorization header: send one")
+                    raise Unauthenticated(
+                        "more than one authorization header: send one", "malformed"
+                    )
                 header = value
         if header is None:
             return self._without_token(auth_context)
@@ -90,7 +116,7 @@ class Authenticator:
         for source in self._tokens:
             if (identity := await source.identify(token, token_digest)) is not None:
                 return identity
-        raise Unauthenticated(f"the token isn't known here: {self._wanted()}")
+        raise Unauthenticated(f"the token isn't known here: {self._wanted()}", "unknown")
 
     async def follow(self) -> None:
         """Keep up with changed files and keys, until cancelled."""
@@ -106,21 +132,25 @@ class Authenticator:
                 return identity
         if self._anonymous:
             return ANONYMOUS
-        raise Unauthenticated(f"the call brings no credential: {self._wanted()}")
+        raise Unauthenticated(f"the call brings no credential: {self._wanted()}", "missing")
 
     def _token(self, header: str | bytes) -> str:
         if not isinstance(header, str) or not header.isascii():
-            raise Unauthenticated("the authorization header isn't ASCII")
+            raise Unauthenticated("the authorization header isn't ASCII", "malformed")
         scheme, _, token = header.partition(" ")
         if scheme.lower() != "bearer":
             raise Unauthenticated(
-                f"the authorization header isn't `Bearer TOKEN`: {self._wanted()}"
+                f"the authorization header isn't `Bearer TOKEN`: {self._wanted()}", "malformed"
             )
         token = token.strip(" ")
         if not token or " " in token:
-            raise Unauthenticated("the authorization header isn't `Bearer TOKEN`, with one token")
+            raise Unauthenticated(
+                "the authorization header isn't `Bearer TOKEN`, with one token", "malformed"
+            )
         if len(token) > MAX_TOKEN_CHARACTERS:
-            raise Unauthenticated(f"the token is longer than {MAX_TOKEN_CHARACTERS} characters")
+            raise Unauthenticated(
+                f"the token is longer than {MAX_TOKEN_CHARACTERS} characters", "malformed"
+            )
         return token
 
     def _wanted(self) -> str:

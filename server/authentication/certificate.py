@@ -41,7 +41,9 @@ class ClientCertificates:
             if len(self._known) > MAX_REMEMBERED:
                 self._known.popitem(last=False)
         if identity.expires is not None and identity.expires <= time.time():
-            raise Unauthenticated("the client certificate has expired: connect with a new one")
+            raise Unauthenticated(
+                "the client certificate has expired: connect with a new one", "expired"
+            )
         return identity
 
 

@@ -8,7 +8,7 @@ import jwt
 from server.authentication.config import JwtIssuer
 from server.authentication.jwks import key_source
 from server.authentication.keys import Key
-from server.errors import Unauthenticated
+from server.errors import IssuerUnavailable, Unauthenticated
 from server.identity import Identity
 
 LEEWAY_SECONDS: Final = 30.0
@@ -18,10 +18,6 @@ MAX_NAME_CHARACTERS: Final = 512
 
 _REQUIRED: Final = ("exp", "iss", "aud", "sub")
 _NO_END: Final = 2**53
-
-
-class IssuerUnavailable(Unauthenticated):
-    """The issuer's keys can't be had, so its tokens can't be judged; the same one may do later."""
 
 
 class Issuer:
@@ -46,9 +42,7 @@ class Issuer:
         if not self.source.keys.ids or not self.source.keys.knows(kid):
             await self.source.refresh()
         if not self.source.keys.ids:
-            raise IssuerUnavailable(
-                "the keys of the token's issuer can't be had at present: try again later"
-            )
+            raise IssuerUnavailable
         if (key := self.source.keys.find(kid, algorithm)) is None:
             raise Unauthenticated("the token isn't signed with a key that its issuer has published")
         return key
@@ -71,7 +65,10 @@ class Issuer:
             )
         except jwt.PyJWTError as error:
             # Without its cause: that has the token in its frames.
-            raise Unauthenticated(self._problem(error)) from None
+            expired = isinstance(error, jwt.ExpiredSignatureError)
+            raise Unauthenticated(
+                self._problem(error), "expired" if expired else "invalid"
+            ) from None
         return Identity(self._names(claims), self._expires(claims))
 
     def _problem(self, error: jwt.PyJWTError) -> str:

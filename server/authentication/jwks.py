@@ -8,11 +8,12 @@ from typing import Final, Protocol
 
 import structlog
 
-from server.authentication import files, keys
+from server.authentication import keys
 from server.authentication.config import JwtIssuer
 from server.authentication.download import download
 from server.authentication.keys import Keys
 from server.broadcast import Broadcast
+from server.files import ReloadedFile, read_bytes
 
 AT_MOST_EVERY_SECONDS: Final = 10.0
 """How often a URL is asked at most, however many tokens name keys that aren't known."""
@@ -32,11 +33,25 @@ _log = structlog.get_logger()
 class KeySource(Protocol):
     """The keys of one issuer."""
 
-    keys: Keys
-    """Those known now; none before the first could be had."""
+    @property
+    def keys(self) -> Keys:
+        """Those known now; none before the first could be had."""
+        ...
 
-    version: int
-    """Increases whenever the keys have changed."""
+    @property
+    def version(self) -> int:
+        """Increases whenever the keys have changed."""
+        ...
+
+    @property
+    def fine(self) -> bool:
+        """Whether they could be had when that was last tried."""
+        ...
+
+    @property
+    def read_time(self) -> float:
+        """When that was, in seconds since the epoch; 0: never."""
+        ...
 
     async def refresh(self) -> None:
         """Look for new keys, unless that was done just now; never raises."""
@@ -61,41 +76,45 @@ class KeyFile:
 
     def __init__(self, issuer: JwtIssuer) -> None:
         self._issuer = issuer
-        self._file = files.WatchedFile(Path(issuer.jwks), keys.MAX_BYTES)
-        self.version = 0
-        self.keys = self._read()
+        self.file = ReloadedFile("jwks", Path(issuer.jwks), self._read)
+
+    @property
+    def keys(self) -> Keys:
+        """Those known now."""
+        return self.file.content
+
+    @property
+    def version(self) -> int:
+        """Increases whenever the keys have changed."""
+        return self.file.version
+
+    @property
+    def fine(self) -> bool:
+        """Whether the file was good when it last changed."""
+        return self.file.fine
+
+    @property
+    def read_time(self) -> float:
+        """When that was read which counts."""
+        return self.file.read_time
 
     async def refresh(self) -> None:
         """Nothing: the file is looked at often enough."""
 
     async def follow(self) -> None:
         """Read the file again whenever it has changed."""
-        while True:
-            await asyncio.sleep(files.LOOK_SECONDS)
-            if self._file.changed():
-                self._reload()
+        await self.file.follow()
 
-    def _reload(self) -> None:
+    def _read(self, path: Path) -> Keys:
         try:
-            new = self._read()
-        except ValueError as error:
-            _log.error("jwks_refused", issuer=self._issuer.issuer, error=str(error))
-            return
-        if new.ids != self.keys.ids:
-            self.keys = new
-            self.version += 1
-            _tell_loaded(self._issuer, new)
-
-    def _read(self) -> Keys:
-        try:
-            return keys.parse(self._file.read(), self._issuer.algorithms)
+            return keys.parse(read_bytes(path, keys.MAX_BYTES), self._issuer.algorithms)
         except OSError as error:
             raise ValueError(
-                f"{self._file.path}: {error.strerror or error}: name a file with the keys of "
+                f"{path}: {error.strerror or error}: name a file with the keys of "
                 f"{self._issuer.issuer}, or an https URL"
             ) from error
         except ValueError as error:
-            raise ValueError(f"{self._file.path}: {error}") from None
+            raise ValueError(f"{path}: {error}") from None
 
 
 class KeyUrl:
@@ -113,6 +132,12 @@ class KeyUrl:
         self._next = 0.0
         self._answered = time.monotonic()
         self._failures = 0
+        self.read_time = 0.0
+
+    @property
+    def fine(self) -> bool:
+        """Whether the URL gave keys when it was last asked."""
+        return not self._failures
 
     async def refresh(self) -> None:
         """Ask, if that wasn't done just now; all who come meanwhile wait for the same answer."""
@@ -163,6 +188,7 @@ class KeyUrl:
         if self._failures:
             _log.info("jwks_fetched_again", issuer=self._issuer.issuer, failures=self._failures)
         self._answered, self._failures = time.monotonic(), 0
+        self.read_time = time.time()
         if new.ids != self.keys.ids:
             self.keys = new
             self.version += 1

@@ -31,6 +31,8 @@ class Jwts:
     ones alone are, so that nobody without one can make the server forget any.
     """
 
+    name = "issuers"
+
     def __init__(self, issuers: Sequence[JwtIssuer]) -> None:
         self._issuers = {config.issuer: Issuer(config) for config in issuers}
         self._verified: OrderedDict[bytes, _Verified] = OrderedDict()
@@ -40,6 +42,16 @@ class Jwts:
     def version(self) -> int:
         """Increases whenever an issuer's keys have changed."""
         return sum(issuer.source.version for issuer in self._issuers.values())
+
+    @property
+    def fine(self) -> bool:
+        """Whether the keys of all issuers could be had when that was last tried."""
+        return all(issuer.source.fine for issuer in self._issuers.values())
+
+    @property
+    def read_time(self) -> float:
+        """When that was, of the issuer for which it is longest ago."""
+        return min(issuer.source.read_time for issuer in self._issuers.values())
 
     async def identify(self, token: str, digest: bytes) -> Identity | None:
         """Whose token it is; None: it is no JWT.
@@ -84,5 +96,5 @@ def _unverified(token: str) -> tuple[dict[str, Any], dict[str, Any]]:
     try:
         parts = jwt.decode_complete(token, options={"verify_signature": False})
     except jwt.PyJWTError:
-        raise Unauthenticated("the token is malformed") from None
+        raise Unauthenticated("the token is malformed", "malformed") from None
     return parts["header"], parts["payload"]

@@ -13,7 +13,6 @@ guessed. The tokens that `make_token` makes are random, of 256 bits; tokens of y
 least 128. The file is thus of no use to who reads it, but whoever can write it can let anybody in.
 """
 
-import asyncio
 import binascii
 import hashlib
 import re
@@ -23,7 +22,7 @@ from typing import Final
 
 import structlog
 
-from server.authentication import files
+from server.files import ReloadedFile, read_bytes
 from server.identity import Identity
 
 MAX_BYTES: Final = 16 * 1024 * 1024
@@ -57,6 +56,7 @@ def digest(token: str) -> bytes:
 class TokenFile:
     """Tokens that the operator has handed out; while the file is malformed, the last good ones."""
 
+    name = "tokens"
     takes = "a token that this server's operator has handed out"
 
     def __init__(self, path: Path) -> None:
@@ -65,49 +65,48 @@ class TokenFile:
         Raises:
             BadTokenFile: it can't be used.
         """
-        self._file = files.WatchedFile(path, MAX_BYTES)
-        self.version = 0
-        self._identities = self._read()
+        self.file = ReloadedFile("token_file", path, _read)
+
+    @property
+    def version(self) -> int:
+        """Increases whenever the file has changed."""
+        return self.file.version
+
+    @property
+    def fine(self) -> bool:
+        """Whether the file was good when it last changed."""
+        return self.file.fine
+
+    @property
+    def read_time(self) -> float:
+        """When that was read which counts."""
+        return self.file.read_time
 
     async def identify(self, token: str, digest: bytes) -> Identity | None:
         """Whose token it is; None: nobody's."""
         del token
-        return self._identities.get(digest)
+        return self.file.content.get(digest)
 
     async def follow(self) -> None:
         """Read the file again whenever it has changed."""
-        while True:
-            await asyncio.sleep(files.LOOK_SECONDS)
-            if self._file.changed():
-                self._reload()
+        await self.file.follow()
 
-    def _reload(self) -> None:
-        try:
-            identities = self._read()
-        except BadTokenFile as error:
-            _log.error("token_file_refused", error=str(error))
-            return
-        if identities != self._identities:
-            self._identities = identities
-            self.version += 1
-            _log.info("token_file_reloaded", path=str(self._file.path), tokens=len(identities))
 
-    def _read(self) -> dict[bytes, Identity]:
-        path = self._file.path
-        try:
-            identities = _parse(self._file.read().decode())
-            if self._file.open_to_others():
-                _log.warning("token_file_open_to_others", path=str(path), remedy="chmod 600")
-        except OSError as error:
-            raise BadTokenFile(
-                f"{path}: {error.strerror or error}: name a file with lines of NAME sha256:HEX"
-            ) from error
-        except UnicodeDecodeError as error:
-            # Not the error's own words, which quote what is there.
-            raise BadTokenFile(f"{path}: isn't text (byte {error.start}): use UTF-8") from None
-        except ValueError as error:
-            raise BadTokenFile(f"{path}: {error}") from None
-        return identities
+def _read(path: Path) -> dict[bytes, Identity]:
+    try:
+        identities = _parse(read_bytes(path, MAX_BYTES).decode())
+        if path.stat().st_mode & 0o077:
+            _log.warning("token_file_open_to_others", path=str(path), remedy="chmod 600")
+    except OSError as error:
+        raise BadTokenFile(
+            f"{path}: {error.strerror or error}: name a file with lines of NAME sha256:HEX"
+        ) from error
+    except UnicodeDecodeError as error:
+        # Not the error's own words, which quote what is there.
+        raise BadTokenFile(f"{path}: isn't text (byte {error.start}): use UTF-8") from None
+    except ValueError as error:
+        raise BadTokenFile(f"{path}: {error}") from None
+    return identities
 
 
 def _parse(text: str) -> dict[bytes, Identity]:

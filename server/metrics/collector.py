@@ -110,7 +110,7 @@ class Metrics(Collector):
         """A call was refused or ended. What is wrong with the request itself isn't counted here."""
         match error:
             case Unauthenticated():
-                _count(self._authentication_failures, getattr(error, "reason", "other"))
+                _count(self._authentication_failures, error.reason)
             case PermissionDenied():
                 _count(self._refused, "permission")
             case Reauthenticate():

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import reduce
 
 from engines.base import Job
 from jobengine.v1.job_pb2 import JobSpec
@@ -147,19 +146,13 @@ class Rights:
         return next((grant.names for grant in self.grants if "create" in grant.verbs), "")
 
     def narrow(self, selector: Selector | None) -> Selector | None:
-        """What of the jobs that a selector matches the caller may read, as a selector.
-
-        Its `required` narrows as far as the grants for reading have labels in common.
-        """
+        """What of the jobs that a selector matches the caller may read, as a selector."""
         if self._reads_all:
             return selector
-        granted = [grant.required(self.subject) for grant in self._reading]
-        # Of somebody who may read nothing, no job has the owner.
-        common = reduce(_either, granted) if granted else {OWNER_LABEL: frozenset[str]()}
-        asked: Required = {} if selector is None else selector.required
+        required: Required = {} if selector is None else selector.required
         requirements = () if selector is None else selector.requirements
-        requirements = (*requirements, self._may_read_labels)
-        return Readable(requirements, _both(asked, common), selector, self)
+        granted = tuple(grant.required(self.subject) for grant in self._reading)
+        return Readable((*requirements, self._may_read_labels), required, selector, self, granted)
 
     def _may_read_labels(self, labels: Labels) -> bool:
         """Whether there may be a name under which a job with these labels is readable."""
@@ -172,6 +165,12 @@ class Readable(Selector):
 
     asked: Selector | None
     rights: Rights
+    granted: tuple[Required, ...]
+    """What each grant for reading requires."""
+
+    def ways(self) -> tuple[Required, ...]:
+        """As in Selector: one for each grant, since any of them is enough."""
+        return tuple(_both(self.required, required) for required in self.granted)
 
     def takes(self, job: Job) -> bool:
         """Whether the job matches, and may be read."""
@@ -182,8 +181,3 @@ def _both(one: Required, other: Required) -> Required:
     """What a job has to have that has what both require."""
     shared = {key: one[key] & other[key] for key in one if key in other}
     return {**one, **other, **shared}
-
-
-def _either(one: Required, other: Required) -> Required:
-    """What a job has to have in any case that has what either requires."""
-    return {key: one[key] | other[key] for key in one if key in other}

@@ -10,7 +10,7 @@ from grpc_status import rpc_status
 
 from jobengine.v1 import job_engine_pb2 as api
 from jobengine.v1.job_pb2 import Mount
-from tests.security.conftest import ALL, LONG, POLICY, Open, refusal, retry_seconds, spec
+from tests.security.conftest import ALL, LONG, Open, refusal, retry_seconds, spec
 from tests.security.test_tenants import create
 
 LIMIT = (grpc.StatusCode.RESOURCE_EXHAUSTED, "LIMIT_REACHED")
@@ -133,7 +133,7 @@ async def test_calls_under_way(open_door: Open) -> None:
                     await red.ReadEngine(api.ReadEngineRequest())
                     break
                 except grpc.aio.AioRpcError as error:
-                    assert refusal(error) == LIMIT  # noqa: PT017
+                    assert refusal(error) == LIMIT
 
 
 @pytest.mark.parametrize(

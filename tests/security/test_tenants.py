@@ -45,9 +45,7 @@ async def answer(stub: "JobEngineAsyncStub", method: str, request: Any) -> Any:
     return None
 
 
-async def create(
-    stub: "JobEngineAsyncStub", name: str, request_id: str = "", **labels: str
-) -> Any:
+async def create(stub: "JobEngineAsyncStub", name: str, request_id: str = "", **labels: str) -> Any:
     wanted = type(LONG)()
     wanted.CopyFrom(LONG)
     wanted.labels.update(labels)
@@ -227,7 +225,7 @@ async def test_a_name_that_changes_hands_never_shows_the_others_job(door: Door) 
             try:
                 job = (await stubs[name].ReadJob(api.ReadJobRequest(name="prize"))).job
             except grpc.aio.AioRpcError as error:
-                assert refusal(error) == NOT_FOUND  # noqa: PT017
+                assert refusal(error) == NOT_FOUND
             else:
                 assert job.labels[OWNER_LABEL] == name
 

@@ -21,19 +21,19 @@ import structlog
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
+from server import files
 from server.authentication import (
     AuthenticationConfig,
     Authenticator,
     BadTokenFile,
-    IssuerUnavailable,
     JwtIssuer,
-    files,
     jwks,
     jwts,
     keys,
     make_token,
 )
-from server.errors import Unauthenticated
+from server.errors import IssuerUnavailable, Unauthenticated
+from server.files import Changes
 from server.identity import ANONYMOUS, Identity
 from server.tls import ServerCertificate
 from tests.certificates import Authority, Issued
@@ -250,16 +250,16 @@ async def test_the_last_good_tokens_count_while_the_file_is_malformed(
 def test_a_file_that_is_still_written_is_left_alone(tmp_path: Path) -> None:
     path = tmp_path / "file"
     path.write_text("1")
-    watched = files.WatchedFile(path, 100)
-    assert [watched.changed() for _ in range(3)] == [False, True, False]
+    changes = Changes(path)
+    assert [changes.there() for _ in range(3)] == [False, True, False]
     path.write_text("12")
-    assert not watched.changed()
+    assert not changes.there()
     path.write_text("123")
-    assert [watched.changed() for _ in range(3)] == [False, True, False]
+    assert [changes.there() for _ in range(3)] == [False, True, False]
     replacement = tmp_path / "replacement"
     replacement.write_text("456")
     replacement.rename(path)
-    assert [watched.changed() for _ in range(3)] == [False, True, False]
+    assert [changes.there() for _ in range(3)] == [False, True, False]
 
 
 @pytest.mark.parametrize(
@@ -482,7 +482,7 @@ async def test_a_changed_key_file_is_read_again(key_file: Path, logs: list[Any])
         assert (await identify(authenticator, token(NEW_KEY, kid="new"))).name == "jwt:alice"
         assert (await identify(authenticator, stays)).name == "jwt:alice"
         assert "published" in await refusal(authenticator, old)
-    assert events(logs) == ["jwks_refused", "jwks_loaded"]
+    assert events(logs) == ["jwks_refused", "jwks_reloaded"]
 
 
 async def test_bad_tokens_make_no_good_one_forgotten(

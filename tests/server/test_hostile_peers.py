@@ -41,7 +41,8 @@ SERVICE = "/jobengine.v1.JobEngine/"
 EXHAUSTED = 8
 """RESOURCE_EXHAUSTED as a number."""
 
-STILL_SERVED_SECONDS = 10.0
+STILL_SERVED_SECONDS = 20.0
+"""Generous: the peers take this machine's time, too."""
 HANDSHAKE_SECONDS = dict(OPTIONS).get("grpc.server_handshake_timeout_ms", 120_000) / 1000
 MAX_MESSAGE_BYTES = dict(OPTIONS)["grpc.max_receive_message_length"]
 
@@ -68,9 +69,8 @@ def attacked(tmp_path: Path) -> Generator[Attacked]:
         began = time.monotonic()
         assert server.terminate() == 0
         assert time.monotonic() - began < 15
-        log = server.log.read_text()
-        assert "Traceback" not in log
-        assert '"level": "error"' not in log
+        lines = server.log.read_text().splitlines()
+        assert [each for each in lines if "Traceback" in each or '"level": "error"' in each] == []
     finally:
         server.close()
 
@@ -142,14 +142,14 @@ async def seconds_of(step: Callable[[], None], connection: Connection, *, most: 
 
 # -- those that are slow ------------------------------------------------------------------------
 
-SLOW = {"nothing": b"", "half a greeting": PREFACE[:10], "no settings": PREFACE}
+GREETINGS = (b"", PREFACE[:10], PREFACE)
+"""None, half of one, and one without the settings that belong to it."""
 
 
-@pytest.mark.parametrize("said", SLOW.values(), ids=SLOW)
-async def test_connections_that_do_not_greet(attacked: Attacked, said: bytes) -> None:
+async def test_connections_that_do_not_greet(attacked: Attacked) -> None:
     async with bounded(attacked, 64 * MIB), connections(attacked, 300, greet=False) as slow:
-        for connection in slow:
-            connection.write(said)
+        for number, connection in enumerate(slow):
+            connection.write(GREETINGS[number % len(GREETINGS)])
             await connection.drain()
         await asyncio.sleep(1)
 
@@ -159,11 +159,11 @@ async def test_connections_that_do_not_greet(attacked: Attacked, said: bytes) ->
 async def test_connections_that_do_not_greet_are_closed(attacked: Attacked) -> None:
     """Core gives a connection 120 s to greet, unless the server sets another time."""
     async with bounded(attacked, 64 * MIB), connections(attacked, 20, greet=False) as slow:
-        for connection in slow:
-            connection.write(PREFACE[:10])
+        for number, connection in enumerate(slow):
+            connection.write(GREETINGS[number % len(GREETINGS)])
         for connection in slow:
             goaways = await connection.end(HANDSHAKE_SECONDS + 10)
-            assert "handshake timeout" in goaways[0].text
+            assert goaways[0].text.endswith(("handshake timeout", "settings_timeout"))
 
 
 async def test_connections_that_only_are(attacked: Attacked) -> None:
@@ -208,17 +208,17 @@ async def test_messages_that_never_end(attacked: Attacked) -> None:
 # -- those that send too much -------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("size", [17_000, 70_000, 2_000_000])
-async def test_large_headers(attacked: Attacked, size: int) -> None:
+async def test_large_headers(attacked: Attacked) -> None:
     """Core refuses more than 16 KiB always, and more and more between 8 KiB and that.
 
     That is max_metadata_size and absolute_max_metadata_size. The connection stays.
     """
     async with bounded(attacked, 64 * MIB), connect(attacked.address) as connection:
-        stream = connection.request(SERVICE + "ReadEngine", b"", more=[("x", "a" * size)])
-        answer = await connection.answer(stream)
-        assert answer.code == EXHAUSTED
-        assert "metadata size" in answer.headers["grpc-message"]
+        for size in (17_000, 70_000, 2_000_000):
+            stream = connection.request(SERVICE + "ReadEngine", b"", more=[("x", "a" * size)])
+            answer = await connection.answer(stream)
+            assert answer.code == EXHAUSTED
+            assert "metadata size" in answer.headers["grpc-message"]
         stream = connection.request(SERVICE + "ReadEngine", b"", more=[("x", "a" * 4000)])
         assert (await connection.answer(stream)).code == 0
 
@@ -252,8 +252,11 @@ async def test_empty_headers_without_end(attacked: Attacked) -> None:
         await seconds_of(flood, connection, most=3)
 
 
-@pytest.mark.parametrize("method", ["ReadEngine", "WatchJobs"])
-@pytest.mark.parametrize("message", [None, b""], ids=["unfinished", "whole"])
+@pytest.mark.parametrize(
+    ("method", "message"),
+    [("ReadEngine", None), ("WatchJobs", b"")],
+    ids=["before their message", "after it"],
+)
 async def test_calls_that_are_cancelled_at_once(
     attacked: Attacked, method: str, message: bytes | None
 ) -> None:
@@ -376,25 +379,25 @@ async def test_answers_for_which_there_is_no_room(attacked: Attacked) -> None:
 
 # -- those that don't speak gRPC ----------------------------------------------------------------
 
-ODD = {
+ODD: dict[str, tuple[dict[str, Any], set[int | None]]] = {
     "an unknown method": ({"path": SERVICE + "Nothing"}, {12}),
     "an unknown service": ({"path": "/a/b"}, {12}),
     "no path": ({"path": "*"}, {12, None}),
     "a timeout that isn't one": ({"more": [("grpc-timeout", "soon")]}, {0, 13, None}),
-    "an encoding that isn't one": ({"more": [("grpc-encoding", "brotli")]}, {0, 12}),
+    "an encoding that isn't one": ({"more": [("grpc-encoding", "brotli")]}, {0, 12, 13}),
     "a header in capitals": ({"more": [("X-A", "b")]}, {0, 2, 13, None}),
     "bytes in a header": ({"more": [("x", "\r\n\0")]}, {0, 2, 13, None}),
 }
 
 
-@pytest.mark.parametrize(("request_", "codes"), ODD.values(), ids=ODD)
-async def test_odd_requests(
-    attacked: Attacked, request_: dict[str, Any], codes: set[int | None]
-) -> None:
-    """Whatever core makes of it, it ends, and the server goes on."""
-    async with bounded(attacked, 64 * MIB), connect(attacked.address) as connection:
-        stream = connection.request(**{"path": SERVICE + "ReadEngine", **request_}, message=b"")
-        assert (await connection.answer(stream)).code in codes
+async def test_odd_requests(attacked: Attacked) -> None:
+    """Whatever core makes of it (also INTERNAL, for what no gRPC library sends), it ends."""
+    async with bounded(attacked, 64 * MIB):
+        for what, (odd, codes) in ODD.items():
+            async with connect(attacked.address) as connection:
+                request: dict[str, Any] = {"path": SERVICE + "ReadEngine", **odd}
+                stream = connection.request(**request, message=b"")
+                assert (await connection.answer(stream)).code in codes, what
 
 
 async def test_noise(attacked: Attacked) -> None:

@@ -230,7 +230,7 @@ def test_what_callers_do_makes_no_new_series(metrics: Metrics) -> None:
     metrics.refused(errors.PermissionDenied("create", "job my-secret-project"))
     metrics.refused(errors.ServerLimit("of a kind that nobody has thought of", "job my-secret"))
     assert len(generate_latest(metrics.registry).splitlines()) == before
-    assert told(metrics, "jobengine_authentication_failures_total", reason="other") == 1
+    assert told(metrics, "jobengine_authentication_failures_total", reason="invalid") == 1
     assert told(metrics, "jobengine_requests_refused_total", reason="permission") == 1
     assert told(metrics, "jobengine_requests_refused_total", reason="other") == 1
     assert not re.search(b"secret|alice", generate_latest(metrics.registry))
