@@ -46,13 +46,12 @@ def doctor(settings: Settings) -> None:
 
     Starts nothing and changes nothing. Exits with 0 if all is well, else with 1.
     """
-    from server.doctor import examine
+    from server.doctor import examine, report
 
-    problems = 0
-    for finding in asyncio.run(examine(settings)):
-        problems += not finding.fine
-        typer.echo(f"{'ok  ' if finding.fine else 'FAIL'} {finding.what}: {finding.words}")
-    raise typer.Exit(1 if problems else 0)
+    findings = asyncio.run(examine(settings))
+    for line in report(findings):
+        typer.echo(line)
+    raise typer.Exit(0 if all(finding.fine for finding in findings) else 1)
 
 
 def token(

@@ -93,9 +93,10 @@ class Rpcs:
             caller = request = response = None
             with rpc.call() as counted:
                 try:
-                    caller = await self._admit(name, context)
+                    caller = await self._gate.admit(context)
                     with self._gate.calling(caller):
                         request = parse(raw)
+                        _require(name, caller)
                         response = await answer(request, caller)
                         return response
                 except Exception as error:  # noqa: BLE001
@@ -117,7 +118,8 @@ class Rpcs:
         async def call(raw: bytes, context: Context) -> None:
             with rpc.call() as counted:
                 try:
-                    caller = await self._admit(name, context)
+                    caller = await self._gate.admit(context)
+                    _require(name, caller)
                     with self._gate.streaming(caller, context):
                         async with aclosing(tell(parse(raw), caller)) as responses:
                             async for response in responses:
@@ -128,13 +130,6 @@ class Rpcs:
 
         return call
 
-    async def _admit(self, rpc: str, context: Context) -> Caller:
-        """Let in who may do such a thing at all: with which jobs, the service says."""
-        caller = await self._gate.admit(context)
-        if (verb := _VERBS.get(rpc)) is not None:
-            caller.rights.require(verb)
-        return caller
-
     def _status(self, rpc: str, error: Exception) -> tuple[StatusCode, Status]:
         if isinstance(error, EngineFailed):
             _log.error("engine_failed", rpc=rpc, error=str(error), exc_info=error)
@@ -144,6 +139,12 @@ class Rpcs:
             _log.error("rpc_failed", rpc=rpc, exc_info=error)
             error = EngineFailed(f"{type(error).__name__}: {error}")
         return to_status(error)
+
+
+def _require(rpc: str, caller: Caller) -> None:
+    """Refuse who may do such a thing with no job at all; with which jobs, the service says."""
+    if (verb := _VERBS.get(rpc)) is not None:
+        caller.rights.require(verb)
 
 
 def _outcome(code: StatusCode | None, response: object) -> StatusCode:

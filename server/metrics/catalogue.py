@@ -31,7 +31,6 @@ AUTHENTICATION_FAILURES: Final[tuple[str, ...]] = (
     "unknown",
     "invalid",
     "expired",
-    "other",
 )
 
 REFUSALS: Final[tuple[str, ...]] = (
