@@ -61,8 +61,9 @@ def _issuer(place: str, table: object) -> JwtIssuer:
 
 def _value(place: str, key: str, value: object) -> str | Path | tuple[str, ...]:
     if key in _LISTS:
-        if isinstance(value, list) and all(isinstance(item, str) for item in value):
-            return tuple(cast("list[str]", value))
+        items = cast("list[object]", value) if isinstance(value, list) else [None]
+        if all(isinstance(item, str) for item in items):
+            return tuple(cast("list[str]", items))
         raise ValueError(f"{place}: {key} isn't a list of strings")
     if not isinstance(value, str):
         raise ValueError(f"{place}: {key} isn't a string")  # noqa: TRY004

@@ -87,7 +87,7 @@ class Door:
         _replace(self.token_file, _lines(tokens))
 
 
-class _Bearer(grpc.aio.UnaryUnaryClientInterceptor):  # type: ignore[misc]
+class _Bearer(grpc.aio.UnaryUnaryClientInterceptor):
     def __init__(self, token: str) -> None:
         self._header = ("authorization", f"Bearer {token}")
 
@@ -95,7 +95,7 @@ class _Bearer(grpc.aio.UnaryUnaryClientInterceptor):  # type: ignore[misc]
         return await continuation(_with(details, self._header), request)
 
 
-class _StreamBearer(grpc.aio.UnaryStreamClientInterceptor):  # type: ignore[misc]
+class _StreamBearer(grpc.aio.UnaryStreamClientInterceptor):
     def __init__(self, token: str) -> None:
         self._header = ("authorization", f"Bearer {token}")
 
@@ -180,5 +180,5 @@ def retry_seconds(error: grpc.aio.AioRpcError) -> float | None:
     for packed in status.details if status is not None else ():
         retry = error_details_pb2.RetryInfo()
         if packed.Unpack(retry):
-            return retry.retry_delay.ToMilliseconds() / 1000
+            return float(retry.retry_delay.ToMilliseconds() / 1000)
     return None

@@ -1,4 +1,4 @@
-"""Secrets that are planted in a job and in credentials turn up nowhere: not in logs, errors, lists."""
+"""Secrets planted in a job and in credentials turn up nowhere: not in logs, errors, lists."""
 
 import asyncio
 import json
@@ -118,7 +118,7 @@ async def watched(served: Served) -> str:
     async with grpc.aio.insecure_channel(served.address) as channel:
         stub: Any = JobEngineStub(channel)
         metadata = (("authorization", f"Bearer {served.token}"),)
-        call = stub.WatchJobs(api.WatchJobsRequest(), metadata=metadata, timeout=20)
+        call: Any = stub.WatchJobs(api.WatchJobsRequest(), metadata=metadata, timeout=20)
         said: list[str] = []
         async for message in call:
             said.append(str(message))
@@ -128,10 +128,9 @@ async def watched(served: Served) -> str:
         for header in (f"Bearer x{served.token}", f"Basic {served.token}", served.token):
             for method in rpc.SERVICE.methods:
                 if not method.server_streaming:
+                    call = channel.unary_unary(f"/jobengine.v1.JobEngine/{method.name}")
                     with pytest.raises(grpc.aio.AioRpcError) as refused:
-                        await channel.unary_unary(f"/jobengine.v1.JobEngine/{method.name}")(
-                            b"", metadata=(("authorization", header),), timeout=20
-                        )
+                        await call(b"", metadata=(("authorization", header),), timeout=20)
                     said.append(str(refused.value))
         return "\n".join(said)
 

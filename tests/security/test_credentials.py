@@ -32,14 +32,10 @@ async def test_every_rpc_asks_who_calls(door: Door, method: str, token: str) -> 
     kind = rpc.SERVICE.methods_by_name[method]
     request = message_factory.GetMessageClass(kind.input_type)().SerializeToString()
     for raw in (request, b"\xff garbage"):
+        make: Any = channel.unary_stream if kind.server_streaming else channel.unary_unary
+        call = make(f"/jobengine.v1.JobEngine/{method}")(raw, metadata=metadata, timeout=20)
         with pytest.raises(grpc.aio.AioRpcError) as refused:
-            path = f"/jobengine.v1.JobEngine/{method}"
-            if kind.server_streaming:
-                stream: Any = channel.unary_stream(path)(raw, metadata=metadata, timeout=20)
-                await stream.read()
-            else:
-                unary: Any = channel.unary_unary(path)
-                await unary(raw, metadata=metadata, timeout=20)
+            await (call.read() if kind.server_streaming else call)
         assert refusal(refused.value) == UNAUTHENTICATED
         assert not token or token not in str(refused.value)
 
@@ -93,12 +89,14 @@ async def watching(stub: "JobEngineAsyncStub") -> tuple[Any, Any, str]:
     return one, everything, message.cursor
 
 
+async def read_to_the_end(call: Any) -> list[Any]:
+    return [message async for message in call]
+
+
 async def ended(*calls: Any) -> None:
     for call in calls:
         with pytest.raises(grpc.aio.AioRpcError) as over:
-            async with asyncio.timeout(20):
-                while await call.read() is not grpc.aio.EOF:
-                    pass
+            await asyncio.wait_for(read_to_the_end(call), 20)
         assert refusal(over.value) == REAUTHENTICATE
         assert 0.5 <= (retry_seconds(over.value) or 0.0) <= 1.5
 

@@ -160,7 +160,7 @@ async def test_what_one_job_may_take(
 
 
 def named(error: grpc.aio.AioRpcError) -> list[str]:
-    status: Any = rpc_status.from_call(error)  # type: ignore[arg-type]
+    status: Any = rpc_status.from_call(error)
     bad = error_details_pb2.BadRequest()
     for packed in status.details:
         packed.Unpack(bad)

@@ -36,14 +36,11 @@ async def test_log_reads_stay_with_the_job(
         while await watch.read() is not grpc.aio.EOF:
             pass
         call: Any = red.ReadLogs(api.ReadLogsRequest(**fields), timeout=20)
-        said = b""
         with pytest.raises(grpc.aio.AioRpcError) as refused:
-            while (chunk := await call.read()) is not grpc.aio.EOF:
-                said += chunk.data
+            await call.read()
         assert refused.value.code() == grpc.StatusCode.INVALID_ARGUMENT
         assert refusal(refused.value)[1] in (
             "INVALID_FIELD",
             "INVALID_TOKEN",
             "UNSUPPORTED_FIELD",  # this job has no such instance
         )
-        assert not said

@@ -50,10 +50,10 @@ async def test_open_calls_have_a_bound(open_door: Open, monkeypatch: pytest.Monk
         watches: list[Any] = [stub.Watch(health_pb2.HealthCheckRequest()) for _ in range(3)]
         for watch in watches:
             await watch.read()
-        for more in (stub.Watch, stub.Check):
+        one_more: Any = stub.Watch(health_pb2.HealthCheckRequest())
+        for call in (one_more.read(), stub.Check(health_pb2.HealthCheckRequest())):
             with pytest.raises(grpc.aio.AioRpcError, match="limit of 3") as full:
-                call = more(health_pb2.HealthCheckRequest())
-                await (call.read() if more is stub.Watch else call)
+                await call
             assert refusal(full.value)[0] == grpc.StatusCode.RESOURCE_EXHAUSTED
         for watch in watches:
             watch.cancel()
