@@ -33,7 +33,7 @@ class Tracing:
 
     def __init__(self) -> None:
         resource = Resource.create({"service.version": server.__version__})
-        if resource.attributes.get("service.name") == "unknown_service":
+        if str(resource.attributes.get("service.name")).startswith("unknown_service"):
             resource = resource.merge(Resource({"service.name": SERVICE_NAME}))
         self._provider = TracerProvider(resource=resource)
         self._provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
