@@ -16,7 +16,7 @@ Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
 
 
 class Public(grpc.GenericRpcHandler):
-    """Another handler, with a bound on its open calls; for whom the gate lets in, if one is given."""
+    """Another handler, with a bound on its open calls, and a gate before them, if one is given."""
 
     def __init__(self, inner: grpc.GenericRpcHandler, gate: Gate | None) -> None:
         self._inner = inner

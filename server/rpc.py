@@ -58,8 +58,11 @@ class Rpcs:
         gate: Gate,
         metrics: Metrics,
         slow_readers: SlowReaders,
+        *,
+        max_request_bytes: int,
         tracing: "Tracing | None" = None,
     ) -> None:
+        self._max_request_bytes = max_request_bytes
         self._tracing = tracing
         self._service = service
         self._gate = gate
@@ -72,7 +75,7 @@ class Rpcs:
         return grpc.method_handlers_generic_handler(SERVICE.full_name, methods)
 
     def _handler(self, method: MethodDescriptor) -> "grpc.RpcMethodHandler[bytes, Message | bytes]":
-        parse = _parser(method)
+        parse = _parser(method, self._max_request_bytes)
         behaviour = getattr(self._service, re.sub(r"(?<!^)(?=[A-Z])", "_", method.name).lower())
         streams = method.server_streaming
         call = (self._stream if streams else self._unary)(method.name, parse, behaviour)
@@ -154,10 +157,15 @@ def _outcome(code: StatusCode | None, response: object) -> StatusCode:
     return StatusCode.CANCELLED if response is None else StatusCode.OK
 
 
-def _parser(method: MethodDescriptor) -> Parse:
+def _parser(method: MethodDescriptor, max_bytes: int) -> Parse:
     request_class = message_factory.GetMessageClass(method.input_type)
+    largest = "spec" if "spec" in method.input_type.fields_by_name else "request"
 
     def parse(raw: bytes) -> Message:
+        # Before it is parsed: 16 MB of empty parts take 500 MB and more than a second.
+        if len(raw) > max_bytes:
+            problem = f"is {len(raw)} bytes long: use at most {max_bytes}"
+            raise InvalidRequest([FieldViolation(largest, problem)])
         try:
             return request_class.FromString(raw)
         except DecodeError:

@@ -36,12 +36,14 @@ class Selector:
 
 _KEY = r"[A-Za-z0-9]([-A-Za-z0-9_./]*[A-Za-z0-9])?"
 _VALUE = r"([A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?)?"
+# Whitespace and lists give nothing back (`*+`): else a text of 60 characters, "a in (, , , … $",
+# would keep the server busy for minutes.
 _REQUIREMENT = re.compile(
-    rf"\s*(?:(?P<absent>!)\s*(?P<absent_key>{_KEY})"
-    rf"|(?P<key>{_KEY})\s*"
-    rf"(?:(?P<op>==?|!=)\s*(?P<value>{_VALUE})"
-    rf"|\s(?P<set_op>in|notin)\s*\(\s*(?P<values>{_VALUE}(?:\s*,\s*{_VALUE})*)\s*\))?)"
-    r"\s*(?P<end>,|$)"
+    rf"\s*+(?:(?P<absent>!)\s*+(?P<absent_key>{_KEY})"
+    rf"|(?P<key>{_KEY})"
+    rf"(?:\s*+(?P<op>==?|!=)\s*+(?P<value>{_VALUE})"
+    rf"|\s++(?P<set_op>in|notin)\s*+\(\s*+(?P<values>{_VALUE}(?:\s*+,\s*+{_VALUE})*+)\s*+\))?)"
+    r"\s*+(?P<end>,|$)"
 )
 
 

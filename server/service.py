@@ -21,6 +21,7 @@ from engines.errors import (
     UidMismatch,
 )
 from jobengine.v1 import job_engine_pb2 as api
+from jobengine.v1 import job_pb2
 from server import validation, watching
 from server.config import Config
 from server.entry import Entry
@@ -42,6 +43,8 @@ from server.policy import Rights, Verb
 
 DEFAULT_PAGE_SIZE = 100
 MAX_PAGE_SIZE = 1000
+MAX_PAGE_BYTES = 2 * 1024 * 1024
+"""Where a page ends, however few its jobs: clients take 4 MiB, unless they say otherwise."""
 
 STALE_SECONDS = 30.0
 """Past this age of the mirror, ReadStatus asks the engine first."""
@@ -232,18 +235,16 @@ class Service:
         )
         size = min(request.page_size or DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE)
         after = read_token(request.page_token, filters)
-        page: list[Job] = []
+        page: list[job_pb2.Job] = []
+        room = MAX_PAGE_BYTES
         async with contextlib.aclosing(self._mirror.find(selector, states, after=after)) as found:
             async for entry in found:
-                page.append(entry.job)
-                if len(page) > size:
-                    break
-        more = len(page) > size
-        del page[size:]
-        return api.ListJobsResponse(
-            jobs=[job_message(job, with_spec=False) for job in page],
-            next_page_token=make_token(page[-1].name, filters) if more else "",
-        )
+                if len(page) == size or room < 0:
+                    token = make_token(page[-1].name, filters)
+                    return api.ListJobsResponse(jobs=page, next_page_token=token)
+                page.append(job_message(entry.job, with_spec=False))
+                room -= page[-1].ByteSize()
+        return api.ListJobsResponse(jobs=page)
 
     async def read_engine(
         self, request: api.ReadEngineRequest, caller: Caller

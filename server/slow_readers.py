@@ -46,6 +46,9 @@ class SlowReaders:
             if task in self._late and task.uncancel() == 0:
                 raise SlowReader(self._seconds) from None
             raise
+        except grpc.aio.InternalError:
+            # The client has left in the middle of it: the same, only not told by a cancellation.
+            raise asyncio.CancelledError from None
         finally:
             del self._began[task]
             self._late.discard(task)

@@ -1,5 +1,6 @@
 """Pure checks of requests: each returns the fields that are wrong, all of them, in order."""
 
+import itertools
 import re
 from collections.abc import Iterator, Mapping, Sequence
 
@@ -19,6 +20,12 @@ MAX_INSTANCES = 100_000
 
 MAX_DURATION_SECONDS = 10 * 365 * 86_400
 """Ten years: what is longer is a mistake, and overflows the clocks of some engines."""
+
+MAX_STATES = 100
+MAX_LABELS = 64
+MAX_MOUNTS = 100
+MAX_VIOLATIONS = 100
+"""So many are looked for: no more can be told anyway, and each takes time and memory."""
 
 MAX_GRACE_SECONDS = 86_400
 MAX_CPU_MILLIS = 10_000_000
@@ -45,11 +52,12 @@ _USER = re.compile(r"[A-Za-z0-9_][-A-Za-z0-9_.]*(:[A-Za-z0-9_][-A-Za-z0-9_.]*)?"
 
 def check_create(request: api.CreateJobRequest, *, max_spec_bytes: int) -> list[FieldViolation]:
     """What is wrong with a CreateJobRequest, whichever the engine."""
-    return [
-        *(check_name(request.name) if request.name else ()),
-        *_request_id(request.request_id),
-        *_spec(request, max_spec_bytes),
-    ]
+    found = itertools.chain(
+        check_name(request.name) if request.name else (),
+        _request_id(request.request_id),
+        _spec(request, max_spec_bytes),
+    )
+    return list(itertools.islice(found, MAX_VIOLATIONS))
 
 
 def check_name(name: str) -> list[FieldViolation]:
@@ -100,6 +108,8 @@ def check_logs(request: api.ReadLogsRequest) -> list[FieldViolation]:
 def check_list(request: api.ListJobsRequest) -> list[FieldViolation]:
     """What is wrong with a ListJobsRequest, its selector and token apart."""
     violations = list(_range("page_size", request.page_size, (1 << 31) - 1))
+    if (count := len(request.states)) > MAX_STATES:
+        return [*violations, FieldViolation("states", f"are {count}: use at most {MAX_STATES}")]
     for index, state in enumerate(request.states):
         violations += _known_enum(f"states[{index}]", state, job_pb2.JobState.values()[1:])
     return violations
@@ -133,6 +143,13 @@ def _spec(request: api.CreateJobRequest, max_spec_bytes: int) -> Violations:
             "spec", f"is {size} bytes long: use at most {max_spec_bytes}, and files for the rest"
         )
         return
+    for field, count, maximum in (
+        ("labels", len(spec.labels), MAX_LABELS),
+        ("mounts", len(spec.mounts), MAX_MOUNTS),
+    ):
+        if count > maximum:
+            yield FieldViolation(f"spec.{field}", f"are {count}: use at most {maximum}")
+            return
     yield from _unknown_fields("spec", spec)
     yield from _command(spec)
     yield from _environment(spec)

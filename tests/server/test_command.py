@@ -1,5 +1,6 @@
 """`jobengine serve` as an operator meets it: one line, settings, refusals, an orderly end."""
 
+import hashlib
 import json
 import os
 import signal
@@ -9,6 +10,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import structlog
+
+from server.log import AUDIT, Threshold
 
 JOBENGINE = Path(sys.executable).with_name("jobengine")
 DEADLINE_SECONDS = 30
@@ -100,6 +104,13 @@ def test_flag_beats_environment_beats_file(serving: Serving, tmp_path: Path) -> 
         (("--log-format", "xml"), "console"),
         (("--config", "/no/such/file"), "/no/such/file"),
         (("--nonsense",), "--nonsense"),
+        (("--tls-cert", "/no/such/file"), "--tls-key"),
+        (("--tls-cert", "/no/such/file", "--tls-key", "/dev/null"), "/no/such/file"),
+        (("--token-file", "/no/such/file"), "/no/such/file"),
+        (("--jwt-issuers", "/no/such/file"), "/no/such/file"),
+        (("--policy", "/no/such/file"), "--policy needs to know who calls"),
+        (("--metrics-listen", "nowhere"), "--metrics-listen"),
+        (("--node-selector", "gpu"), "LABEL=VALUE"),
     ],
 )
 def test_wrong_settings_are_named(serving: Serving, arguments: tuple[str, ...], words: str) -> None:
@@ -155,3 +166,45 @@ def test_engines_are_listed() -> None:
         "fake",
         "module:Class",
     ]
+
+
+@pytest.mark.parametrize("louder", [True, False])
+def test_the_log_level_changes_while_it_runs(serving: Serving, louder: bool) -> None:
+    process = serving.start("--engine", "fake", "--listen", "127.0.0.1:0", "--log-level", "ERROR")
+    line_of(process)
+    if louder:
+        process.send_signal(signal.SIGUSR1)
+    process.send_signal(signal.SIGTERM)
+    _, err = process.communicate(timeout=DEADLINE_SECONDS)
+    assert process.returncode == 0
+    events = [json.loads(line)["event"] for line in err.splitlines()]
+    assert events == (["stopped"] if louder else [])
+
+
+def test_a_token_goes_to_stdout_and_its_line_to_stderr() -> None:
+    made = subprocess.run(
+        [JOBENGINE, "token", "billing"], capture_output=True, text=True, check=True
+    )
+    token = made.stdout.strip()
+    name, digest = made.stderr.split()
+    assert (name, digest) == ("billing", f"sha256:{hashlib.sha256(token.encode()).hexdigest()}")
+    wrong = subprocess.run(
+        [JOBENGINE, "token", "no name"], capture_output=True, text=True, check=False
+    )
+    assert (wrong.returncode, wrong.stdout) == (2, "")
+    assert "letters, digits" in wrong.stderr
+
+
+def test_the_usual_level_comes_back() -> None:
+    threshold = Threshold("WARNING")
+    line = {"event": "news"}
+    with pytest.raises(structlog.DropEvent):
+        threshold(None, "info", line)
+    threshold.tell_all()
+    assert threshold(None, "debug", line) is line
+    threshold.tell_the_usual()
+    with pytest.raises(structlog.DropEvent):
+        threshold(None, "info", line)
+    assert threshold(None, "exception", line) is line
+    audit = {"event": AUDIT}
+    assert threshold(None, "info", audit) is audit

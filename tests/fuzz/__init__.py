@@ -1,0 +1,1 @@
+"""Random calls of a real server, from nearly valid ones to noise."""
