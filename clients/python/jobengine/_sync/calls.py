@@ -43,6 +43,8 @@ class Stream(Generic[_Response]):
     """Told before each call; brings the request's cursor up to date."""
     complete: Callable[[], bool]
     """Asked when a call ended with OK: whether that is the stream's end."""
+    over: Callable[[], bool] = lambda: False
+    """Asked when a call ended in another way: whether all has been told before that."""
     silence_seconds: float | None = None
     """After how long without a message the connection is taken for dead; None: never."""
 
@@ -72,7 +74,7 @@ class Calls:
                     method(self.transport.stub()),
                     request,
                     timeout_seconds=max(deadline - time.monotonic(), 0.0),
-                    metadata=self.settings.metadata,
+                    metadata=self.settings.call_metadata(),
                 )
             except (grpc.RpcError, Unavailable) as error:
                 failure = self._failure(error)
@@ -103,7 +105,7 @@ class Calls:
                     for message in messages:
                         backoff.succeeded(retry.resume_for_seconds)
                         yield message
-                if stream.complete():
+                if stream.over() or stream.complete():
                     return
                 failure: JobEngineError = Unavailable(
                     "the stream ended before its time", code=grpc.StatusCode.UNAVAILABLE
@@ -114,6 +116,8 @@ class Calls:
                 self.transport.give_up(stub)
             except (grpc.RpcError, Unavailable) as error:
                 failure = self._failure(error)
+            if stream.over():
+                return
             if deadline is not None and time.monotonic() >= deadline:
                 raise DeadlineExceeded(str(failure), code=grpc.StatusCode.DEADLINE_EXCEEDED)
             if not is_interruption(failure):
@@ -127,7 +131,7 @@ class Calls:
         call = stream.method(stub)(
             stream.request,
             timeout=None if deadline is None else max(deadline - time.monotonic(), 0.0),
-            metadata=self.settings.metadata,
+            metadata=self.settings.call_metadata(),
         )
         return read(call, stream.silence_seconds)
 
