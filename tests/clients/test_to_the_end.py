@@ -40,8 +40,8 @@ class Slow(JobEngineServicer):
 
 @pytest.fixture
 async def slow() -> AsyncIterator[tuple[Slow, str]]:
-    servicer, server = Slow(), grpc.aio.server()
-    add_JobEngineServicer_to_server(servicer, server)  # type: ignore[no-untyped-call]
+    servicer, server = Slow(), grpc.aio.server()  # type: ignore[abstract]
+    add_JobEngineServicer_to_server(servicer, server)
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
     yield servicer, f"127.0.0.1:{port}"
