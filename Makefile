@@ -6,6 +6,8 @@ REQUIREMENTS := pyproject.toml clients/python/pyproject.toml scripts/constraints
 SERVE_ARGS ?=
 TEST_ARGS ?=
 BENCH_ARGS ?=
+FUZZ_ARGS ?= --seconds 600
+SOAK_ARGS ?=
 
 .PHONY: help
 help: ## List these commands
@@ -32,6 +34,7 @@ check: .venv/.dev .venv-proto/.proto ## Lint, check types, layers, protos and ge
 	$(BIN)/lint-imports
 	$(BIN)/codespell
 	$(BIN)/python scripts/unasync --check
+	$(BIN)/python scripts/metrics-docs --check
 	scripts/proto --check python
 	.venv-proto/bin/buf lint protos
 	scripts/breaking
@@ -65,6 +68,10 @@ bench: .venv/.dev ## Measure speed and memory beside references (BENCH_ARGS='--q
 .PHONY: soak
 soak: .venv/.dev ## Keep a server busy for an hour, and see whether it stays as it is (SOAK_ARGS='--minutes 5')
 	$(BIN)/python -m benchmarks.soak $(SOAK_ARGS)
+
+.PHONY: fuzz
+fuzz: .venv/.dev ## Send every RPC random and mutated messages for ten minutes (FUZZ_ARGS='--seconds 60 --seed 1')
+	$(BIN)/python -m tests.fuzz $(FUZZ_ARGS)
 
 .PHONY: upgrade
 upgrade: ## Take the newest versions of all dependencies, and note them

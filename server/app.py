@@ -146,6 +146,8 @@ class Server:
                 ("grpc.max_connection_age_ms", round(age * 1000)),
                 ("grpc.max_connection_age_grace_ms", CONNECTION_GRACE_MS),
             ]
+        if (most := self._config.max_connections) is not None:
+            options.append(("grpc.max_allowed_incoming_connections", most))
         return options
 
     def _add_services(self, grpc_server: grpc.aio.Server) -> None:

@@ -67,6 +67,9 @@ class Config:
     max_connection_age_seconds: float | None = None
     """When a connection is told to move; None: never."""
 
+    max_connections: int | None = None
+    """How many connections may be open at once; None: as many as there are files to be had."""
+
     max_spec_bytes: int = 1024 * 1024
     """A job spec's size at most, serialised."""
 
@@ -103,6 +106,8 @@ class Config:
             max_calls=settings.max_calls,
             slow_reader_seconds=settings.slow_reader_timeout,
             max_connection_age_seconds=settings.max_connection_age,
+            max_connections=settings.max_connections,
+            max_spec_bytes=settings.max_spec_bytes,
             metrics_listen=settings.metrics_listen,
             tracing=settings.tracing,
         )

@@ -169,6 +169,12 @@ class Settings:
     max_calls: Annotated[
         int, _limit(min=1, help="Calls with a single answer that may be under way at once.")
     ] = 10_000
+    max_connections: Annotated[
+        int | None, _limit(min=1, help="Connections that may be open at once. Default: no limit.")
+    ] = None
+    max_spec_bytes: Annotated[
+        int, _limit(min=1024, max=4 * 1024 * 1024, help="A job's spec at most, serialised.")
+    ] = 1024 * 1024
     slow_reader_timeout: Annotated[
         float,
         _limit(

@@ -1,6 +1,7 @@
 """One subject can't take what the others need: each limit is told, with when to come back."""
 
 import asyncio
+from contextlib import AsyncExitStack
 from typing import Any
 
 import grpc
@@ -10,6 +11,7 @@ from grpc_status import rpc_status
 
 from jobengine.v1 import job_engine_pb2 as api
 from jobengine.v1.job_pb2 import Mount
+from tests.http2 import connect
 from tests.security.conftest import ALL, LONG, Open, refusal, retry_seconds, spec
 from tests.security.test_tenants import create
 
@@ -199,3 +201,15 @@ async def test_what_a_job_may_not_reach(open_door: Open, field: str) -> None:
         assert named(refused.value) == [field]
         assert not (await red.ListJobs(api.ListJobsRequest())).jobs
         await red.CreateJob(api.CreateJobRequest(name="a", spec=wanted))
+
+
+async def test_connections(open_door: Open) -> None:
+    """One more is closed before it has said anything."""
+    async with open_door(max_connections=2) as door:
+        host, _, port = door.server.address.rpartition(":")
+        async with AsyncExitStack() as stack:
+            for _ in range(2):
+                await stack.enter_async_context(connect(door.server.address))
+            reader, writer = await asyncio.open_connection(host, int(port))
+            assert await asyncio.wait_for(reader.read(1), 20) == b""
+            writer.close()
