@@ -8,6 +8,7 @@ TEST_ARGS ?=
 BENCH_ARGS ?=
 FUZZ_ARGS ?= --seconds 600
 SOAK_ARGS ?=
+IMAGE ?= jobengine
 
 .PHONY: help
 help: ## List these commands
@@ -69,6 +70,18 @@ bench: .venv/.dev ## Measure speed and memory beside references (BENCH_ARGS='--q
 soak: .venv/.dev ## Keep a server busy for an hour, and see whether it stays as it is (SOAK_ARGS='--minutes 5')
 	$(BIN)/python -m benchmarks.soak $(SOAK_ARGS)
 
+.PHONY: image
+image: ## Build the server's image (IMAGE=jobengine), from packages fetched beforehand where 'make wheels' was run
+	docker build -f deploy/docker/Dockerfile -t $(IMAGE) .
+
+.PHONY: wheels
+wheels: ## Fetch all packages that the image takes, so that it builds without a network
+	deploy/docker/fetch-wheels
+
+.PHONY: sbom
+sbom: ## List what an installation consists of, as CycloneDX, in sbom.json
+	scripts/sbom sbom.json
+
 .PHONY: fuzz
 fuzz: .venv/.dev ## Send every RPC random and mutated messages for ten minutes (FUZZ_ARGS='--seconds 60 --seed 1')
 	$(BIN)/python -m tests.fuzz $(FUZZ_ARGS)
@@ -83,7 +96,7 @@ upgrade: ## Take the newest versions of all dependencies, and note them
 
 .PHONY: clean
 clean: ## Remove everything that was made here
-	rm -rf .venv .venv-proto .venv-minimum .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache dist
+	rm -rf .venv .venv-proto .venv-minimum .venv-sbom .venv-release deploy/docker/wheels/*.whl .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache dist
 	rm -rf clients/typescript/{node_modules,build,dist} clients/java/{target,.tools}
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 

@@ -28,7 +28,7 @@ def handed_out(directory: Path) -> Credential:
     """A token of a token file."""
     token, digest = make_token()
     file = _write(directory / "tokens", f"{_SUBJECT} {digest}\n")
-    return Credential(token, (f"--token-file={file}", _policy(directory, f"token:{_SUBJECT}")))
+    return Credential(token, (f"--tokens={file}", _policy(directory, f"token:{_SUBJECT}")))
 
 
 def issued(directory: Path) -> Credential:

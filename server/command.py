@@ -57,7 +57,7 @@ def doctor(settings: Settings) -> None:
 def token(
     name: Annotated[str, typer.Argument(help="Who will use it: letters, digits, '-', '_', '.'.")],
 ) -> None:
-    """Make a token: it goes to stdout, the line for --token-file to stderr.
+    """Make a token: it goes to stdout, the line for --tokens to stderr.
 
     The server keeps only the line, from which nobody can make the token.
     """

@@ -94,7 +94,7 @@ class Config:
             tls_cert=settings.tls_cert,
             tls_key=settings.tls_key,
             client_ca=settings.client_ca,
-            token_file=settings.token_file,
+            token_file=settings.tokens,
             jwt_issuers=settings.jwt_issuers,
             policy=settings.policy,
             public_health=settings.public_health,
@@ -124,7 +124,7 @@ class Config:
             raise ValueError("--client-ca needs TLS: give --tls-cert and --tls-key, too")
         if self.policy is not None and not self.authenticates:
             raise ValueError(
-                "--policy needs to know who calls: give --token-file, --jwt-issuers or --client-ca"
+                "--policy needs to know who calls: give --tokens, --jwt-issuers or --client-ca"
             )
         self._check_listen()
 
@@ -148,7 +148,7 @@ class Config:
             for what, there in (
                 ("TLS (--tls-cert and --tls-key)", self.tls_cert),
                 (
-                    "callers' credentials (--token-file, --jwt-issuers or --client-ca)",
+                    "callers' credentials (--tokens, --jwt-issuers or --client-ca)",
                     self.authenticates,
                 ),
             )

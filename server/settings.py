@@ -109,7 +109,7 @@ class Settings:
             "SANs say who it is.",
         ),
     ] = None
-    token_file: Annotated[
+    tokens: Annotated[
         Path | None,
         _security(
             help="Bearer tokens that are taken: lines of NAME and digest, as `jobengine token` "

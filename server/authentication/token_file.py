@@ -95,7 +95,8 @@ class TokenFile:
 def _read(path: Path) -> dict[bytes, Identity]:
     try:
         identities = _parse(read_bytes(path, MAX_BYTES).decode())
-        if path.stat().st_mode & 0o077:
+        # Kubernetes gives files of a Secret to the pod's group.
+        if path.stat().st_mode & 0o027:
             _log.warning("token_file_open_to_others", path=str(path), remedy="chmod 600")
     except OSError as error:
         raise BadTokenFile(

@@ -28,7 +28,7 @@ def examine_tokens(config: Config) -> Iterator[Finding]:
         yield amiss("token file", f"{path} has no tokens: `jobengine token NAME` makes one")
     else:
         yield fine("token file", f"{path}, {many(len(names), 'name')}")
-    if path.stat().st_mode & 0o077:
+    if path.stat().st_mode & 0o027:
         # Whoever can write it can let himself in.
         yield amiss("token file", f"{path} is open to others than its owner: chmod 600")
 

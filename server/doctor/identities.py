@@ -14,7 +14,7 @@ from server.identity import ANONYMOUS, Identity
 from server.policy import Policy, Rights, read_policy
 
 _FLAGS: Final = {
-    "token": "--token-file",
+    "token": "--tokens",
     "jwt": "--jwt-issuers",
     "jwt-group": "--jwt-issuers",
     "cert": "--client-ca",
@@ -73,7 +73,7 @@ class Callers:
 def _callers(config: Config) -> Callers:
     """By the files, as far as they can be read: others say what is wrong with them."""
     given = {
-        "--token-file": config.token_file,
+        "--tokens": config.token_file,
         "--jwt-issuers": config.jwt_issuers,
         "--client-ca": config.client_ca,
     }

@@ -254,7 +254,7 @@ def test_tls_tokens_and_metrics(start: Start, tmp_path: Path) -> None:
     container = start(
         *("serve", "--engine", "fake", "--metrics-listen", "0.0.0.0:9464"),
         *("--tls-cert", "/run/secrets/tls.crt", "--tls-key", "/run/secrets/tls.key"),
-        *("--token-file", "/run/secrets/tokens", "--policy", "/run/secrets/policy.toml"),
+        *("--tokens", "/run/secrets/tokens", "--policy", "/run/secrets/policy.toml"),
         **HARDENED,
         volumes={str(directory): {"bind": "/run/secrets", "mode": "ro"}},
         ports={"50051/tcp": ("127.0.0.1", 0), "9464/tcp": ("127.0.0.1", 0)},

@@ -35,7 +35,7 @@ class Served:
             self._process = subprocess.Popen(
                 [
                     *(JOBENGINE, "serve", "--listen", "127.0.0.1:0", "--log-level", "DEBUG"),
-                    *("--state-dir", directory / "jobs", "--token-file", directory / "tokens"),
+                    *("--state-dir", directory / "jobs", "--tokens", directory / "tokens"),
                     *("--metrics-listen", "127.0.0.1:0"),
                 ],
                 stdout=subprocess.PIPE,

@@ -124,7 +124,7 @@ FILE = Path("/tmp/x")
 
 @pytest.mark.parametrize("listen", ["0.0.0.0:1", "[::]:1", "10.0.0.1:1", "example.com:1"])
 def test_other_addresses_need_tls_and_authentication(listen: str) -> None:
-    with pytest.raises(ValueError, match=r"--tls-cert.*--token-file.*--insecure"):
+    with pytest.raises(ValueError, match=r"--tls-cert.*--tokens.*--insecure"):
         Config(listen=listen).check()
     with pytest.raises(ValueError, match=r"which needs callers' credentials"):
         Config(listen=listen, tls_cert=FILE, tls_key=FILE).check()

@@ -292,7 +292,7 @@ def test_a_token_file_that_is_open_to_others_is_warned_of(
     token_file: TokenFileOf, logs: list[Any]
 ) -> None:
     token_file.add("ci")
-    token_file.path.chmod(0o640)
+    token_file.path.chmod(0o644)
     Authenticator(AuthenticationConfig(token_file=token_file.path))
     assert events(logs) == ["token_file_open_to_others"]
 

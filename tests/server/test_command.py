@@ -106,7 +106,7 @@ def test_flag_beats_environment_beats_file(serving: Serving, tmp_path: Path) -> 
         (("--nonsense",), "--nonsense"),
         (("--tls-cert", "/no/such/file"), "--tls-key"),
         (("--tls-cert", "/no/such/file", "--tls-key", "/dev/null"), "/no/such/file"),
-        (("--token-file", "/no/such/file"), "/no/such/file"),
+        (("--tokens", "/no/such/file"), "/no/such/file"),
         (("--jwt-issuers", "/no/such/file"), "/no/such/file"),
         (("--policy", "/no/such/file"), "--policy needs to know who calls"),
         (("--metrics-listen", "nowhere"), "--metrics-listen"),

@@ -211,23 +211,23 @@ def tokens(tmp_path: Path) -> Path:
 
 
 async def test_a_token_file(tokens: Path) -> None:
-    assert await seen("token file", token_file=tokens) == f"{tokens}, 2 names"
+    assert await seen("token file", tokens=tokens) == f"{tokens}, 2 names"
 
 
 async def test_a_token_file_that_others_can_read(tokens: Path) -> None:
-    tokens.chmod(0o640)
-    assert (await fault("token file", token_file=tokens)).endswith(": chmod 600")
+    tokens.chmod(0o644)
+    assert (await fault("token file", tokens=tokens)).endswith(": chmod 600")
 
 
 async def test_a_broken_token_file(tokens: Path) -> None:
     tokens.write_text("ci secret-in-the-clear\n")
-    words = await fault("token file", token_file=tokens)
+    words = await fault("token file", tokens=tokens)
     assert "line 1" in words
     assert "secret" not in words.replace(str(tokens), "")
     tokens.write_text("# nobody\n")
-    assert "jobengine token" in await fault("token file", token_file=tokens)
+    assert "jobengine token" in await fault("token file", tokens=tokens)
     tokens.unlink()
-    assert "No such file" in await fault("token file", token_file=tokens)
+    assert "No such file" in await fault("token file", tokens=tokens)
 
 
 async def test_a_file_that_hangs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -235,7 +235,7 @@ async def test_a_file_that_hangs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     path = tmp_path / "tokens"
     os.mkfifo(path)
     try:
-        assert await fault("token file", token_file=path) == "no answer within 0.3 s"
+        assert await fault("token file", tokens=path) == "no answer within 0.3 s"
     finally:
         os.close(os.open(path, os.O_RDWR))  # lets the thread go
 
@@ -328,15 +328,15 @@ def policy(directory: Path, *identities: str) -> Path:
 
 async def test_a_policy(tokens: Path, tmp_path: Path) -> None:
     path = policy(tmp_path, "token:ci")
-    words = await seen("policy", token_file=tokens, policy=path)
+    words = await seen("policy", tokens=tokens, policy=path)
     assert words == f"{path}, 1 subject; these may do nothing: token:ops"
     path = policy(tmp_path, "token:c*", "*")
-    assert await seen("policy", token_file=tokens, policy=path) == f"{path}, 2 subjects"
+    assert await seen("policy", tokens=tokens, policy=path) == f"{path}, 2 subjects"
 
 
 async def test_a_broken_policy(tokens: Path, tmp_path: Path) -> None:
     path = policy(tmp_path, "nonsense")
-    words = await fault("policy", token_file=tokens, policy=path)
+    words = await fault("policy", tokens=tokens, policy=path)
     assert words.startswith(f"{path}: subjects[0].identities[0]: ")
 
 
@@ -355,7 +355,7 @@ async def test_a_subject_that_nobody_can_be(
     tokens: Path, tmp_path: Path, identity: str, why: str
 ) -> None:
     path = policy(tmp_path, "token:ops", identity)
-    words = await fault("policy", token_file=tokens, policy=path)
+    words = await fault("policy", tokens=tokens, policy=path)
     assert words == f"subject s1: nobody can be {identity}: {why}"
 
 
@@ -460,7 +460,7 @@ def test_the_exit_code_says_whether_all_is_well(tmp_path: Path) -> None:
     assert (well.returncode, well.stderr) == (0, ""), well.stdout
     assert all(line.startswith("ok ") for line in well.stdout.splitlines())
     assert list(tmp_path.iterdir()) == []
-    ill = doctor("--engine", "fake", "--token-file", str(tmp_path / "none"))
+    ill = doctor("--engine", "fake", "--tokens", str(tmp_path / "none"))
     assert (ill.returncode, ill.stderr) == (1, "")
     assert sum(line.startswith("FAIL ") for line in ill.stdout.splitlines()) == 1
 
