@@ -8,12 +8,14 @@ from collections import defaultdict
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import AsyncExitStack, aclosing
 from itertools import pairwise
+from pathlib import Path
 from typing import Any, Final
 
 from google.protobuf.json_format import MessageToDict, ParseDict
 from google.protobuf.message import Message
 
 from jobengine import (
+    TLS,
     AsyncClient,
     Client,
     JobEngineError,
@@ -218,9 +220,8 @@ class _Player:
         caller = self._direct if step.get("direct") else self._caller
         match step["do"]:
             case "stage":
-                return await asyncio.to_thread(
-                    self._stage.do, step["action"], file=step.get("file", "")
-                )
+                given = {key: step[key] for key in ("file", "text") if key in step}
+                return await asyncio.to_thread(self._stage.do, step["action"], **given)
             case "watch" | "watchAll" | "logs" as what:
                 messages = caller.stream(STREAMS[what], **_arguments(step))
                 self._streams[step["stream"]] = Stream(messages)
@@ -249,11 +250,15 @@ class _Player:
         return value
 
 
-def settings(client: Mapping[str, float]) -> dict[str, Any]:
+def settings(client: Mapping[str, Any]) -> dict[str, Any]:
     """A case's settings, as the client takes them."""
     by_name = {_snake(key): value for key, value in client.items()}
-    timeout = {key: by_name.pop(key) for key in ("timeout_seconds",) if key in by_name}
-    return {**timeout, "retry": RetryPolicy(**by_name)}
+    given = {key: by_name.pop(key) for key in ("timeout_seconds",) if key in by_name}
+    if (ca := by_name.pop("ca", None)) is not None:
+        given["tls"] = TLS(ca_file=ca)
+    if (token := by_name.pop("token", None)) is not None:
+        given["token"] = Path(token).read_text
+    return {**given, "retry": RetryPolicy(**by_name)}
 
 
 def _arguments(step: Step) -> dict[str, Any]:
@@ -284,6 +289,7 @@ def _error(error: JobEngineError) -> dict[str, Any]:
         "code": error.code.name if error.code else "",
         "reason": error.reason,
         "fields": sorted(violation.field for violation in error.violations),
+        "metadata": error.metadata,
     }
 
 

@@ -6,31 +6,44 @@ SCENARIOS.md says what there is to be asked.
 import itertools
 import json
 import threading
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, Self, cast
 
+from tests.clients.guard import Guard, write
 from tests.clients.proxy import Proxy
 from tests.clients.server import Server
 from tests.faults import processes
 
 SCENARIOS = Path(__file__).with_name("scenarios.json")
+_OF_STAGES = ("engine", "options", "tls", "tokens", "policy")
 
 
 class Stage:
     """A server of its own with a proxy in front of it, and a directory for its jobs."""
 
-    def __init__(self, directory: Path, engine: str, *options: str) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        engine: str = "local",
+        options: Sequence[str] = (),
+        tls: bool = False,
+        tokens: str = "",
+        policy: str = "",
+    ) -> None:
         self.directory = directory / "case"
         self._state_dir = directory / "state"
-        self._server = Server(engine, self._state_dir, *options)
+        self._guard = Guard(directory / "guard", tls=tls, tokens=tokens, policy=policy)
+        self._server = Server(engine, self._state_dir, *options, *self._guard.options)
         self._stack = ExitStack()
 
     def __enter__(self) -> Self:
         self.directory.mkdir(parents=True)
+        (self.directory / "ca.crt").write_bytes(self._guard.authority)
         with ExitStack() as stack:
             # Jobs of the local engine outlive its server: those that wait for this file end now.
             stack.callback(processes.kill_all, self.directory, self._state_dir)
@@ -54,7 +67,7 @@ class Stage:
         """The server's own address."""
         return self._server.address
 
-    def do(self, action: str, *, file: str = "") -> None:
+    def do(self, action: str, *, file: str = "", text: str = "") -> None:
         """Break or mend something.
 
         Raises:
@@ -70,6 +83,9 @@ class Stage:
             "block": self._proxy.block,
             "unblock": self._proxy.unblock,
             "release": (self.directory / file).touch,
+            "write": lambda: write(self.directory / file, text),
+            "tokens": lambda: self._guard.exchange_tokens(self.direct, text),
+            "certificate": lambda: self._guard.exchange_certificate(self.direct),
         }
         actions[action]()
 
@@ -106,10 +122,10 @@ class Stages:
                 for number in list(self._stages):
                     self.remove(number)
 
-    def add(self, engine: str = "local", options: Sequence[str] = ()) -> dict[str, str]:
-        """Set a stage up."""
+    def add(self, case: Mapping[str, Any]) -> dict[str, str]:
+        """Set the stage for a case."""
         number = str(next(self._numbers))
-        stage = Stage(self._directory / number, engine, *options).__enter__()
+        stage = Stage(self._directory / number, **wanted(case)).__enter__()
         self._stages[number] = stage
         return {
             "id": number,
@@ -129,11 +145,12 @@ class Stages:
             KeyError: there is no such path, stage or action.
         """
         if path == "/stages":
-            return self.add(**body)
+            return self.add(body)
         if path == "/results":
             self.results[body["case"]] = body["error"]
             return {}
-        self._stages[path.removeprefix("/stages/")].do(body["do"], file=body.get("file", ""))
+        stage = self._stages[path.removeprefix("/stages/")]
+        stage.do(body["do"], file=body.get("file", ""), text=body.get("text", ""))
         return {}
 
 
@@ -170,6 +187,11 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("Connection", "close")
         self.end_headers()
         self.wfile.write(content)
+
+
+def wanted(case: Mapping[str, Any]) -> dict[str, Any]:
+    """What a case says of its stage."""
+    return {key: case[key] for key in _OF_STAGES if key in case}
 
 
 def load_cases() -> list[dict[str, Any]]:

@@ -44,9 +44,10 @@ const (
 	ErrCanceled Kind = "Canceled"
 	// ErrEngineFailed: the engine or the server failed in a way that it should not.
 	ErrEngineFailed Kind = "EngineFailed"
-	// ErrUnauthenticated: the server doesn't know who calls.
+	// ErrUnauthenticated: the call brought no credential, or none that the server takes.
 	ErrUnauthenticated Kind = "Unauthenticated"
-	// ErrPermissionDenied: the caller may not do this.
+	// ErrPermissionDenied: the caller is known, and may not do this. The metadata's "verb" says
+	// what it lacks.
 	ErrPermissionDenied Kind = "PermissionDenied"
 	// ErrClientClosed: the client was closed, before or during the call.
 	ErrClientClosed Kind = "ClientClosed"

@@ -2,6 +2,7 @@ package jobengine
 
 import (
 	"cmp"
+	"context"
 	"crypto/tls"
 	"fmt"
 	"net"
@@ -29,7 +30,7 @@ type settings struct {
 	heartbeat   time.Duration
 	secure      bool
 	tls         *tls.Config
-	token       string
+	token       func(context.Context) (string, error)
 	dialOptions []grpc.DialOption
 }
 
@@ -71,6 +72,13 @@ func WithTLS(config *tls.Config) Option {
 // WithToken sends "authorization: Bearer TOKEN" with each call. Without [WithTLS], that is refused
 // for addresses other than this machine's own.
 func WithToken(token string) Option {
+	return WithTokenFunc(func(context.Context) (string, error) { return token, nil })
+}
+
+// WithTokenFunc is [WithToken] for tokens that are renewed: the function is asked for the token at
+// each attempt of each call, also before a stream goes on. Its error ends the call with
+// ErrUnauthenticated.
+func WithTokenFunc(token func(context.Context) (string, error)) Option {
 	return func(s *settings) { s.token = token }
 }
 
@@ -94,7 +102,7 @@ func newSettings(address string, options []Option) (*settings, error) {
 	if s.timeout <= 0 {
 		return nil, fmt.Errorf("jobengine: WithTimeout(%v): no call can be that quick; give more than 0", s.timeout)
 	}
-	if s.token != "" && !s.secure && !isLoopback(s.address) {
+	if s.token != nil && !s.secure && !isLoopback(s.address) {
 		return nil, fmt.Errorf("jobengine: WithToken: anybody between here and %s could read the token; add WithTLS", s.address)
 	}
 	return s, nil

@@ -23,6 +23,9 @@ var kindByReason = map[string]Kind{
 	"ENGINE_FAILED":          ErrEngineFailed,
 	"SERVER_STOPPING":        ErrUnavailable,
 	"LIMIT_REACHED":          ErrLimitReached,
+	"UNAUTHENTICATED":        ErrUnauthenticated,
+	"PERMISSION_DENIED":      ErrPermissionDenied,
+	"REAUTHENTICATE":         ErrUnavailable,
 }
 
 // For failures that aren't the service's own, and for reasons newer than this client.
@@ -90,7 +93,7 @@ func isInterruption(e *Error) bool {
 	switch e.Reason {
 	case "":
 		return isBrokenStream(e.Code)
-	case "ENGINE_UNAVAILABLE", "ENGINE_TIMEOUT", "SERVER_STOPPING":
+	case "ENGINE_UNAVAILABLE", "ENGINE_TIMEOUT", "SERVER_STOPPING", "REAUTHENTICATE":
 		return true
 	}
 	return false

@@ -58,6 +58,12 @@ func TestAllThatTheDetailsTell(t *testing.T) {
 	if s, ok := status.FromError(err); !ok || s.Code() != codes.InvalidArgument || len(s.Details()) != 3 {
 		t.Errorf("status %v", s)
 	}
+	denied := fromStatus(failed(t, codes.PermissionDenied, &errdetails.ErrorInfo{
+		Domain: domain, Reason: "PERMISSION_DENIED", Metadata: map[string]string{"verb": "delete"},
+	}))
+	if denied.Metadata["verb"] != "delete" {
+		t.Errorf("got %+v", denied)
+	}
 	if err.Error() != "jobengine: it failed (InvalidRequest)" {
 		t.Errorf("message %q", err)
 	}
@@ -78,7 +84,12 @@ func TestErrorsMatchTheirKinds(t *testing.T) {
 		{failed(t, codes.Unknown), []error{ErrOther}, true},
 		{failed(t, codes.Canceled), []error{ErrUnavailable}, true},
 		{failed(t, codes.Unavailable, because("SERVER_STOPPING")), []error{ErrUnavailable}, true},
+		{failed(t, codes.Unavailable, because("REAUTHENTICATE")), []error{ErrUnavailable}, true},
 		{failed(t, codes.Unavailable, because("A_NEWER_REASON")), []error{ErrUnavailable}, false},
+		{failed(t, codes.Unauthenticated, because("UNAUTHENTICATED")), []error{ErrUnauthenticated}, false},
+		{failed(t, codes.Unauthenticated), []error{ErrUnauthenticated}, false},
+		{failed(t, codes.PermissionDenied, because("PERMISSION_DENIED")), []error{ErrPermissionDenied}, false},
+		{failed(t, codes.PermissionDenied), []error{ErrPermissionDenied}, false},
 		{failed(t, codes.ResourceExhausted), []error{ErrLimitReached}, false},
 		{failed(t, codes.ResourceExhausted, &errdetails.RetryInfo{RetryDelay: &durationpb.Duration{}}), []error{ErrLimitReached}, true},
 		{failed(t, codes.NotFound, &errdetails.ErrorInfo{Domain: "a proxy's", Reason: "JOB_NOT_FOUND"}), []error{ErrOther}, false},
@@ -92,7 +103,8 @@ func TestErrorsMatchTheirKinds(t *testing.T) {
 		}
 		for _, target := range []error{
 			ErrJobNotFound, ErrDeadlineExceeded, ErrEngineFailed, ErrOther, ErrUnavailable, ErrLimitReached,
-			ErrConnectionSilent, ErrCanceled, ErrClientClosed, context.DeadlineExceeded, context.Canceled,
+			ErrConnectionSilent, ErrCanceled, ErrClientClosed, ErrUnauthenticated, ErrPermissionDenied,
+			context.DeadlineExceeded, context.Canceled,
 		} {
 			if errors.Is(e, target) != slices.Contains(test.is, target) {
 				t.Errorf("%v %q: errors.Is %v", e, e.Reason, target)

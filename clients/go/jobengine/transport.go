@@ -12,6 +12,7 @@ import (
 	"google.golang.org/grpc/credentials/insecure"
 	healthv1 "google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/keepalive"
+	"google.golang.org/grpc/status"
 
 	jobenginev1 "jobengine.dev/clients/go/jobengine/v1"
 )
@@ -128,7 +129,7 @@ func dialOptions(s *settings) []grpc.DialOption {
 	if s.secure {
 		options = append(options, grpc.WithTransportCredentials(credentials.NewTLS(s.tls)))
 	}
-	if s.token != "" {
+	if s.token != nil {
 		options = append(options, grpc.WithPerRPCCredentials(bearer{s.token, s.secure}))
 	}
 	return append(options, s.dialOptions...)
@@ -136,12 +137,16 @@ func dialOptions(s *settings) []grpc.DialOption {
 
 // bearer is a token that goes with each call.
 type bearer struct {
-	token  string
+	token  func(context.Context) (string, error)
 	secure bool
 }
 
-func (b bearer) GetRequestMetadata(context.Context, ...string) (map[string]string, error) {
-	return map[string]string{"authorization": "Bearer " + b.token}, nil
+func (b bearer) GetRequestMetadata(ctx context.Context, _ ...string) (map[string]string, error) {
+	token, err := b.token(ctx)
+	if err != nil {
+		return nil, status.Errorf(codes.Unauthenticated, "there is no token to send: %v", err)
+	}
+	return map[string]string{"authorization": "Bearer " + token}, nil
 }
 
 func (b bearer) RequireTransportSecurity() bool { return b.secure }

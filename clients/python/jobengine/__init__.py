@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from jobengine.errors import FieldViolation, JobEngineError
     from jobengine.retry import RetryPolicy
     from jobengine.states import TERMINAL_STATES, is_terminal, reason_name, state_name
+    from jobengine.tls import TLS
     from jobengine.v1.job_engine_pb2 import (
         Capability,
         EngineHealth,
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "TERMINAL_STATES",
+    "TLS",
     "AsyncClient",
     "Capability",
     "Client",
@@ -76,6 +78,7 @@ _HOMES = {
     "jobengine.errors": ("FieldViolation", "JobEngineError"),
     "jobengine.retry": ("RetryPolicy",),
     "jobengine.states": ("TERMINAL_STATES", "is_terminal", "reason_name", "state_name"),
+    "jobengine.tls": ("TLS",),
     "jobengine.v1.job_engine_pb2": (
         "Capability",
         "EngineHealth",

@@ -1,7 +1,9 @@
 """What both clients are made from."""
 
+import ipaddress
 import os
-from collections.abc import Sequence
+import re
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import grpc
@@ -9,8 +11,10 @@ from google.protobuf.duration_pb2 import Duration
 
 from jobengine.errors import ConnectionSilent, Unavailable
 from jobengine.retry import RetryPolicy
+from jobengine.tls import TLS
 
 Metadata = tuple[tuple[str, str], ...]
+Token = str | Callable[[], str]
 
 DEFAULT_ADDRESS = "127.0.0.1:50051"
 
@@ -42,8 +46,41 @@ class Settings:
     timeout_seconds: float
     retry: RetryPolicy
     metadata: Metadata
+    token: Token | None
+    tls: TLS | None
     credentials: grpc.ChannelCredentials | None
     options: tuple[tuple[str, str | int], ...]
+
+    def __post_init__(self) -> None:
+        """Refuse what can't work, before anything is sent.
+
+        Raises:
+            ValueError: TLS is set in two ways, or a token would be sent for others to read.
+            OSError: a file of TLS can't be read.
+        """
+        if self.tls is not None:
+            if self.credentials is not None:
+                raise ValueError("tls and credentials both say how to encrypt: give one")
+            self.tls.read()
+        encrypted = self.tls is not None or self.credentials is not None
+        if self.token is not None and not encrypted and not is_loopback(self.address):
+            raise ValueError(
+                f"token: anybody between here and {self.address} could read it; set tls, "
+                "or use an address of this machine"
+            )
+
+    def call_metadata(self) -> Metadata:
+        """The headers of the next attempt at a call."""
+        if self.token is None:
+            return self.metadata
+        token = self.token if isinstance(self.token, str) else self.token()
+        return (*self.metadata, ("authorization", f"Bearer {token}"))
+
+    def channel_credentials(self) -> grpc.ChannelCredentials | None:
+        """What the next channel is encrypted by; None: it isn't."""
+        if self.tls is None:
+            return self.credentials
+        return grpc.ssl_channel_credentials(*self.tls.read())
 
 
 def find_address(address: str | None) -> str:
@@ -51,13 +88,27 @@ def find_address(address: str | None) -> str:
     return address or os.environ.get("JOBENGINE_ADDRESS") or DEFAULT_ADDRESS
 
 
+def is_loopback(address: str) -> bool:
+    """Whether what is sent to the address is certain to stay on this machine."""
+    if address.startswith(("unix:", "unix-abstract:")):
+        return True
+    host, _, port = re.sub(r"^(dns:(///)?|ipv4:|ipv6:)", "", address).rpartition(":")
+    if host == "localhost":
+        return True
+    try:
+        return port.isdigit() and ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False
+
+
 def channel_options(settings: Settings) -> Sequence[tuple[str, str | int]]:
     """The gRPC channel's options; those of the caller win."""
     options: dict[str, str | int] = dict(_CHANNEL_OPTIONS)
-    host = settings.address.rpartition(":")[0]
-    if host in {"localhost", "127.0.0.1", "[::1]"} or host.startswith("unix"):
+    if is_loopback(settings.address):
         # An http_proxy in the environment isn't meant for this machine's own addresses.
         options["grpc.enable_http_proxy"] = 0
+    if settings.tls is not None and settings.tls.server_name:
+        options["grpc.ssl_target_name_override"] = settings.tls.server_name
     # Of an option given twice, gRPC takes the first.
     options.update(settings.options)
     return tuple(options.items())

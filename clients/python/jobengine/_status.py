@@ -26,6 +26,9 @@ _BY_REASON: dict[str, type[JobEngineError]] = {
     "ENGINE_FAILED": errors.EngineFailed,
     "SERVER_STOPPING": errors.Unavailable,
     "LIMIT_REACHED": errors.LimitReached,
+    "UNAUTHENTICATED": errors.Unauthenticated,
+    "PERMISSION_DENIED": errors.PermissionDenied,
+    "REAUTHENTICATE": errors.Unavailable,
 }
 
 # For failures that aren't the service's own, and for reasons newer than this client.
@@ -43,7 +46,9 @@ _BY_CODE: dict[StatusCode, type[JobEngineError]] = {
     StatusCode.PERMISSION_DENIED: errors.PermissionDenied,
 }
 
-_INTERRUPTIONS = frozenset({"ENGINE_UNAVAILABLE", "ENGINE_TIMEOUT", "SERVER_STOPPING"})
+_INTERRUPTIONS = frozenset(
+    {"ENGINE_UNAVAILABLE", "ENGINE_TIMEOUT", "SERVER_STOPPING", "REAUTHENTICATE"}
+)
 
 # What connections and proxies end a stream with, when no reason of the service is given.
 _BROKEN_STREAM = frozenset(

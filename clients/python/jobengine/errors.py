@@ -88,11 +88,11 @@ class EngineFailed(JobEngineError):
 
 
 class Unauthenticated(JobEngineError):
-    """The server doesn't know who calls."""
+    """The call brought no credential, or none that the server takes."""
 
 
 class PermissionDenied(JobEngineError):
-    """The caller may not do this."""
+    """The caller is known, and may not do this; `metadata["verb"]` says what it lacks."""
 
 
 class ClientClosed(JobEngineError):

@@ -109,12 +109,12 @@ export class EngineFailedError extends JobEngineError {
   override readonly name: string = "EngineFailedError";
 }
 
-/** The server doesn't know who calls. */
+/** The call brought no credential, or none that the server takes. */
 export class UnauthenticatedError extends JobEngineError {
   override readonly name: string = "UnauthenticatedError";
 }
 
-/** The caller may not do this. */
+/** The caller is known, and may not do this; `metadata.verb` says what it lacks. */
 export class PermissionDeniedError extends JobEngineError {
   override readonly name: string = "PermissionDeniedError";
 }

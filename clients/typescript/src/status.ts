@@ -29,6 +29,9 @@ const BY_REASON = new Map<string, typeof errors.JobEngineError>([
   ["ENGINE_FAILED", errors.EngineFailedError],
   ["SERVER_STOPPING", errors.UnavailableError],
   ["LIMIT_REACHED", errors.LimitReachedError],
+  ["UNAUTHENTICATED", errors.UnauthenticatedError],
+  ["PERMISSION_DENIED", errors.PermissionDeniedError],
+  ["REAUTHENTICATE", errors.UnavailableError],
 ]);
 
 // For failures that aren't the service's own, and for reasons newer than this client.
@@ -50,6 +53,7 @@ const INTERRUPTIONS: ReadonlySet<string> = new Set([
   "ENGINE_UNAVAILABLE",
   "ENGINE_TIMEOUT",
   "SERVER_STOPPING",
+  "REAUTHENTICATE",
 ]);
 
 // What connections and proxies end a stream with, when no reason of the service is given.

@@ -7,15 +7,25 @@ import { join } from "node:path";
 import { after, before, test } from "node:test";
 import { promisify } from "node:util";
 
-import { create } from "@bufbuild/protobuf";
-import { ServerCredentials, status } from "@grpc/grpc-js";
+import { create, toBinary } from "@bufbuild/protobuf";
+import { anyPack, durationFromMs } from "@bufbuild/protobuf/wkt";
+import { Metadata, ServerCredentials, status } from "@grpc/grpc-js";
 
+import { ErrorInfoSchema, RetryInfoSchema } from "../src/gen/google/rpc/error_details_pb.js";
+import { StatusSchema } from "../src/gen/google/rpc/status_pb.js";
 import {
   Health,
   HealthCheckResponse_ServingStatus,
   HealthCheckResponseSchema,
 } from "../src/gen/grpc/health/v1/health_pb.js";
-import { type ClientOptions, JobEngineClient, UnavailableError } from "../src/index.js";
+import {
+  type ClientOptions,
+  JobEngineClient,
+  JobState,
+  UnavailableError,
+  WatchEvent,
+} from "../src/index.js";
+import { JobEngine } from "../src/v1.js";
 import { TestServer } from "./server.js";
 
 const run = promisify(execFile);
@@ -76,6 +86,51 @@ test("a token that is refused", async () => {
     reason: "",
   });
 });
+
+test("a watch goes on with the token of now", async () => {
+  const seen: string[][] = [];
+  await using server = await new TestServer()
+    .stream(JobEngine.method.watchStatus, (call) => {
+      const { cursor } = call.request;
+      seen.push([String(call.metadata.get("authorization")[0]), cursor]);
+      const state = cursor ? JobState.SUCCEEDED : JobState.RUNNING;
+      const message = { event: WatchEvent.STATUS, status: { state }, uid: "u", cursor: "c" };
+      call.write(create(JobEngine.method.watchStatus.output, message));
+      if (cursor) {
+        call.end();
+      } else {
+        call.destroy(reauthenticate());
+      }
+    })
+    .start();
+  let asked = 0;
+  const token = (): string => String((asked += 1));
+  await using client = new JobEngineClient({ address: server.address, token });
+  const states: unknown[] = [];
+  for await (const { status: told } of client.watchStatus("a")) {
+    states.push(told?.state);
+  }
+  assert.deepEqual(states, [JobState.RUNNING, JobState.SUCCEEDED]);
+  assert.deepEqual(seen, [
+    ["Bearer 1", ""],
+    ["Bearer 2", "c"],
+  ]);
+});
+
+/** How a stream ends whose credential isn't good any more. */
+function reauthenticate(): Error {
+  const info = create(ErrorInfoSchema, { domain: "jobengine", reason: "REAUTHENTICATE" });
+  const retry = create(RetryInfoSchema, { retryDelay: durationFromMs(1) });
+  const details = [anyPack(ErrorInfoSchema, info), anyPack(RetryInfoSchema, retry)];
+  const packed = create(StatusSchema, { code: status.UNAVAILABLE, details });
+  const metadata = new Metadata();
+  metadata.set("grpc-status-details-bin", Buffer.from(toBinary(StatusSchema, packed)));
+  return Object.assign(new Error(), {
+    code: status.UNAVAILABLE,
+    details: "who are you?",
+    metadata,
+  });
+}
 
 test("a proxy of the environment isn't asked for this machine", async () => {
   await using server = await healthy().start();

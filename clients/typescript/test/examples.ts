@@ -25,6 +25,7 @@ export function asExample(error: JobEngineError): JsonValue {
     code: error.code,
     reason: error.reason,
     fields: error.violations.map(({ field }) => field).sort(),
+    metadata: { ...error.metadata },
   };
 }
 

@@ -1,5 +1,6 @@
 // Plays the cases of scenarios.json; tests/clients/SCENARIOS.md says what steps mean.
 import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
 
 import { fromJson, type JsonValue } from "@bufbuild/protobuf";
 
@@ -25,9 +26,10 @@ type AnyOptions = CreateJobOptions & DeleteJobOptions & ListJobsOptions & LogsOp
 
 /** Play one case on its stage. */
 export async function play(played: Case, stage: Stage, stages: Stages): Promise<void> {
-  const filled = JSON.stringify(played.steps).replaceAll("${directory}", stage.directory);
-  await using player = new Player(played, stage, stages);
-  for (const step of JSON.parse(filled) as Step[]) {
+  const filled = JSON.stringify(played).replaceAll("${directory}", stage.directory);
+  const { client, steps } = JSON.parse(filled) as Case;
+  await using player = new Player(clientOptions(client ?? {}), stage, stages);
+  for (const step of steps) {
     await player.take(step);
   }
 }
@@ -40,10 +42,9 @@ class Player implements AsyncDisposable {
   readonly #readings = new Map<string, Reading>();
   readonly #kept = new Map<string, string>();
 
-  constructor(played: Case, stage: Stage, stages: Stages) {
+  constructor(options: ClientOptions, stage: Stage, stages: Stages) {
     this.#stage = stage;
     this.#stages = stages;
-    const options = clientOptions(played.client ?? {});
     this.#client = new JobEngineClient({ address: stage.address, ...options });
     this.#direct = new JobEngineClient({ address: stage.direct, ...options });
   }
@@ -86,7 +87,7 @@ class Player implements AsyncDisposable {
   async #do(step: Step, signal: AbortSignal): Promise<unknown> {
     switch (step.do) {
       case "stage":
-        return this.#stages.act(this.#stage, step["action"], step["file"]);
+        return this.#stages.act(this.#stage, step);
       case "watch":
       case "watchAll":
       case "logs":
@@ -182,9 +183,14 @@ async function names(
   return found;
 }
 
-function clientOptions(settings: Record<string, number>): ClientOptions {
-  const { timeoutMs, ...retry } = inMilliseconds(settings) as Record<string, number>;
-  return { ...(timeoutMs !== undefined && { timeoutMs }), retry };
+function clientOptions({ ca, token, ...times }: Record<string, number | string>): ClientOptions {
+  const { timeoutMs, ...retry } = inMilliseconds(times) as Record<string, number>;
+  return {
+    ...(timeoutMs !== undefined && { timeoutMs }),
+    ...(ca !== undefined && { tls: { ca: readFileSync(ca) } }),
+    ...(token !== undefined && { token: () => readFileSync(token, "utf8") }),
+    retry,
+  };
 }
 
 /** What a step says, as the client takes it; each method takes what it knows. */

@@ -17,7 +17,10 @@ export interface Case {
   about: string;
   engine?: string;
   options?: string[];
-  client?: Record<string, number>;
+  tls?: boolean;
+  tokens?: string;
+  policy?: string;
+  client?: Record<string, number | string>;
   steps: Step[];
 }
 
@@ -41,12 +44,13 @@ export class Stages {
     return ((await this.#ask("GET", "/scenarios")) as { cases: Case[] }).cases;
   }
 
-  async add({ engine, options }: Case): Promise<Stage> {
-    return (await this.#ask("POST", "/stages", { engine, options })) as Stage;
+  async add({ engine, options, tls, tokens, policy }: Case): Promise<Stage> {
+    const wanted = { engine, options, tls, tokens, policy };
+    return (await this.#ask("POST", "/stages", wanted)) as Stage;
   }
 
-  async act(stage: Stage, action: unknown, file: unknown): Promise<void> {
-    await this.#ask("POST", `/stages/${stage.id}`, { do: action, file });
+  async act(stage: Stage, { action, file, text }: Step): Promise<void> {
+    await this.#ask("POST", `/stages/${stage.id}`, { do: action, file, text });
   }
 
   async remove(stage: Stage): Promise<void> {

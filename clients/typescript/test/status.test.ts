@@ -20,6 +20,7 @@ interface Failure {
   domain?: string;
   retryDelayMs?: number;
   fields?: string[];
+  metadata?: Record<string, string>;
   /** The code within the details, where that isn't the call's. */
   inner?: Code;
 }
@@ -40,7 +41,7 @@ function failed(code: Code, failure?: Failure): JobEngineError {
 
 function packed(code: Code, failure: Failure): Uint8Array {
   const { reason = "", domain = "jobengine", retryDelayMs, fields, inner = code } = failure;
-  const metadata = { limit: "jobs" };
+  const { metadata = { limit: "jobs" } } = failure;
   const details = [anyPack(ErrorInfoSchema, create(ErrorInfoSchema, { reason, domain, metadata }))];
   if (retryDelayMs !== undefined) {
     const retryDelay = durationFromMs(retryDelayMs);
@@ -66,6 +67,9 @@ const BY_REASON: [reason: string, code: Code, kind: string, interruption: boolea
   ["ENGINE_TIMEOUT", "DEADLINE_EXCEEDED", "DeadlineExceededError", true],
   ["ENGINE_FAILED", "INTERNAL", "EngineFailedError", false],
   ["LIMIT_REACHED", "RESOURCE_EXHAUSTED", "LimitReachedError", false],
+  ["UNAUTHENTICATED", "UNAUTHENTICATED", "UnauthenticatedError", false],
+  ["PERMISSION_DENIED", "PERMISSION_DENIED", "PermissionDeniedError", false],
+  ["REAUTHENTICATE", "UNAVAILABLE", "UnavailableError", true],
   ["NEWER_THAN_THIS", "UNAVAILABLE", "UnavailableError", false],
 ];
 
@@ -106,6 +110,14 @@ test("a stream goes on after whatever says when to come back", () => {
   const error = failed("RESOURCE_EXHAUSTED", { reason: "LIMIT_REACHED", retryDelayMs: 1_500 });
   assert.equal(error.retryDelayMs, 1_500);
   assert.ok(isInterruption(error));
+});
+
+test("who may not do something is told what they lack", () => {
+  const error = failed("PERMISSION_DENIED", {
+    reason: "PERMISSION_DENIED",
+    metadata: { verb: "delete" },
+  });
+  assert.equal(error.metadata["verb"], "delete");
 });
 
 test("every wrong field is named", () => {

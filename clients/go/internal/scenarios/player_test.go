@@ -39,7 +39,7 @@ type step struct {
 	Follow                      bool
 	TailLines                   *int64
 
-	Action, File string
+	Action, File, Text string
 }
 
 // player takes the steps of one case.
@@ -101,7 +101,7 @@ func (p *player) do(caseContext, ctx context.Context, s *step) (any, error) {
 	}
 	switch s.Do {
 	case "stage":
-		return nil, p.stage.do(ctx, s.Action, s.File)
+		return nil, p.stage.do(ctx, s.Action, s.File, s.Text)
 	case "watch":
 		options := jobengine.WatchStatusOptions{Cursor: s.Cursor}
 		p.streams[s.Stream] = begin(caseContext, func(ctx context.Context, s *stream) error {
@@ -259,10 +259,15 @@ func asExample(e *jobengine.Error) map[string]any {
 		fields = append(fields, violation.Field)
 	}
 	slices.SortFunc(fields, func(a, b any) int { return strings.Compare(a.(string), b.(string)) })
+	metadata := map[string]any{}
+	for key, value := range e.Metadata {
+		metadata[key] = value
+	}
 	return map[string]any{
-		"kind":   string(e.Kind),
-		"code":   code.Code_name[int32(e.Code)],
-		"reason": e.Reason,
-		"fields": fields,
+		"kind":     string(e.Kind),
+		"code":     code.Code_name[int32(e.Code)],
+		"reason":   e.Reason,
+		"fields":   fields,
+		"metadata": metadata,
 	}
 }

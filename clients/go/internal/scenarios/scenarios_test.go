@@ -2,9 +2,12 @@ package scenarios
 
 import (
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"os"
+	"strings"
 	"testing"
 	"time"
 
@@ -41,12 +44,16 @@ func play(ctx context.Context, c scenario, stages stages) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, stage.close(ctx)) }()
-	caller, err := jobengine.New(stage.Address, c.Client.options()...)
+	options, err := c.Client.options(stage.Directory)
+	if err != nil {
+		return err
+	}
+	caller, err := jobengine.New(stage.Address, options...)
 	if err != nil {
 		return err
 	}
 	defer caller.Close()
-	direct, err := jobengine.New(stage.Direct, c.Client.options()...)
+	direct, err := jobengine.New(stage.Direct, options...)
 	if err != nil {
 		return err
 	}
@@ -67,9 +74,11 @@ type clientSettings struct {
 	RetryForSeconds  *float64
 	ResumeForSeconds *float64
 	HeartbeatSeconds *float64
+	CA               string
+	Token            string
 }
 
-func (s clientSettings) options() []jobengine.Option {
+func (s clientSettings) options(directory string) ([]jobengine.Option, error) {
 	var options []jobengine.Option
 	for _, one := range []struct {
 		seconds *float64
@@ -84,7 +93,25 @@ func (s clientSettings) options() []jobengine.Option {
 			options = append(options, one.option(seconds(*one.seconds)))
 		}
 	}
-	return options
+	if s.Token != "" {
+		file := strings.ReplaceAll(s.Token, "${directory}", directory)
+		options = append(options, jobengine.WithTokenFunc(func(context.Context) (string, error) {
+			token, err := os.ReadFile(file)
+			return string(token), err
+		}))
+	}
+	if s.CA != "" {
+		pem, err := os.ReadFile(strings.ReplaceAll(s.CA, "${directory}", directory))
+		if err != nil {
+			return nil, err
+		}
+		authorities := x509.NewCertPool()
+		if !authorities.AppendCertsFromPEM(pem) {
+			return nil, fmt.Errorf("%s has no certificate", s.CA)
+		}
+		options = append(options, jobengine.WithTLS(&tls.Config{RootCAs: authorities}))
+	}
+	return options, nil
 }
 
 func seconds(s float64) time.Duration {

@@ -19,6 +19,9 @@ type scenario struct {
 	About   string
 	Engine  string
 	Options []string
+	TLS     bool
+	Tokens  string
+	Policy  string
 	Client  clientSettings
 	Steps   []json.RawMessage
 }
@@ -42,7 +45,7 @@ func (s stages) cases(ctx context.Context) ([]scenario, error) {
 }
 
 func (s stages) open(ctx context.Context, c scenario) (*stage, error) {
-	body := map[string]any{}
+	body := map[string]any{"tls": c.TLS, "tokens": c.Tokens, "policy": c.Policy}
 	if c.Engine != "" {
 		body["engine"] = c.Engine
 	}
@@ -62,8 +65,8 @@ func (s stages) report(ctx context.Context, name string, problem error) error {
 	return s.request(ctx, http.MethodPost, "/results", result, &struct{}{})
 }
 
-func (s *stage) do(ctx context.Context, action, file string) error {
-	body := map[string]string{"do": action, "file": file}
+func (s *stage) do(ctx context.Context, action, file, text string) error {
+	body := map[string]string{"do": action, "file": file, "text": text}
 	return s.stages.request(ctx, http.MethodPost, "/stages/"+s.ID, body, &struct{}{})
 }
 

@@ -1,8 +1,7 @@
 """The client: one method for each RPC, and what most callers do with several."""
 
 import uuid
-from collections.abc import AsyncGenerator, Sequence
-from types import TracebackType
+from collections.abc import AsyncGenerator, Callable, Sequence
 from typing import Self
 
 import grpc
@@ -12,6 +11,7 @@ from jobengine._async.calls import AsyncCalls
 from jobengine._settings import Settings, duration, find_address
 from jobengine.retry import RetryPolicy
 from jobengine.states import is_terminal
+from jobengine.tls import TLS
 from jobengine.v1 import job_engine_pb2 as pb
 from jobengine.v1.job_engine_pb2 import (
     LogStream,
@@ -35,18 +35,24 @@ class AsyncClient:
             JOBENGINE_ADDRESS, else 127.0.0.1:50051.
         timeout_seconds: how long each call with a single answer may take, retries included.
         retry: how long the client keeps trying.
-        metadata: sent with every call, for example for authentication.
-        credentials: for TLS; `grpc.ssl_channel_credentials()` trusts the usual authorities.
-            Default: no encryption.
+        token: bearer token, sent with every call; a function is asked for it at each attempt, also
+            before a stream goes on. Refused without encryption, but to this machine itself.
+        tls: whether, or how, to encrypt.
+        metadata: further headers, sent with every call.
+        credentials: instead of `tls`, for what that doesn't offer.
         options: gRPC channel options, which overrule this client's own.
+
+    Raises ValueError where the settings can't work, and OSError for a file that can't be read.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  (each is a setting)
         self,
         address: str | None = None,
         *,
         timeout_seconds: float = 30.0,
         retry: RetryPolicy | None = None,
+        token: str | Callable[[], str] | None = None,
+        tls: bool | TLS = False,
         metadata: Sequence[tuple[str, str]] = (),
         credentials: grpc.ChannelCredentials | None = None,
         options: Sequence[tuple[str, str | int]] = (),
@@ -55,6 +61,8 @@ class AsyncClient:
             address=find_address(address),
             timeout_seconds=timeout_seconds,
             retry=retry or RetryPolicy(),
+            token=token,
+            tls=tls if isinstance(tls, TLS) else TLS() if tls else None,
             metadata=tuple(metadata),
             credentials=credentials,
             options=tuple(options),
@@ -65,12 +73,7 @@ class AsyncClient:
     async def __aenter__(self) -> Self:
         return self
 
-    async def __aexit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *exc_info: object) -> None:
         await self.close()
 
     async def close(self) -> None:

@@ -94,9 +94,10 @@ class Transport:
 
 def _open(settings: Settings) -> grpc.aio.Channel:
     options = channel_options(settings)
-    if settings.credentials is None:
+    credentials = settings.channel_credentials()
+    if credentials is None:
         return grpc.aio.insecure_channel(settings.address, options)
-    return grpc.aio.secure_channel(settings.address, settings.credentials, options)
+    return grpc.aio.secure_channel(settings.address, credentials, options)
 
 
 async def ask(

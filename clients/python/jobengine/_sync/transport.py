@@ -118,9 +118,10 @@ if hasattr(os, "register_at_fork"):
 
 def _open(settings: Settings) -> grpc.Channel:
     options = channel_options(settings)
-    if settings.credentials is None:
+    credentials = settings.channel_credentials()
+    if credentials is None:
         return grpc.insecure_channel(settings.address, options)
-    return grpc.secure_channel(settings.address, settings.credentials, options)
+    return grpc.secure_channel(settings.address, credentials, options)
 
 
 def ask(

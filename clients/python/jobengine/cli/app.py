@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from jobengine.cli.session import AddressOption, Globals, Output, OutputOption, TimeoutOption
+from jobengine.cli.session import Session, with_session
 
 _EXIT_CODES = (
     "Exits with the job's exit code, or: 128 + N if signal N ended it, 124 if it ran into its "
@@ -37,7 +37,7 @@ _COMMANDS: dict[str, tuple[str, dict[str, Any]]] = {
 }
 
 # What the distribution jobengine-server adds.
-_SERVER_COMMANDS = ("serve", "engines")
+_SERVER_COMMANDS = ("serve", "engines", "doctor", "token")
 
 
 class _LazyGroup(TyperGroup):
@@ -84,20 +84,17 @@ def _show_version(wanted: bool) -> None:  # noqa: FBT001  (called by typer)
 
 
 @app.callback(no_args_is_help=True)
+@with_session
 def _globals(  # pyright: ignore[reportUnusedFunction]  (called by typer)
-    context: typer.Context,
+    session: Session,
     *,
-    address: AddressOption = None,
-    output: OutputOption = None,
-    timeout: TimeoutOption = None,
     version: Annotated[
         bool,
         typer.Option("--version", is_eager=True, callback=_show_version, help="Show the version."),
     ] = False,
 ) -> None:
     """Run commands and containers as jobs on a job engine."""
-    del version
-    context.obj = Globals(address, output or Output.TEXT, timeout or 30.0)
+    del session, version
 
 
 def main() -> None:

@@ -20,7 +20,7 @@ def health(session: Session) -> None:
             server, service = client.check_health(""), client.check_health()
             engine = client.read_engine()
     except JobEngineError as error:
-        typer.echo(explain(error, session.address), err=True)
+        typer.echo(explain(error, session), err=True)
         raise typer.Exit(1) from None
     well = server and service and engine.health == EngineHealth.ENGINE_HEALTH_OK
     if session.json:

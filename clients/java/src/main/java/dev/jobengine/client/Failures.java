@@ -30,7 +30,10 @@ final class Failures {
           Map.entry("ENGINE_TIMEOUT", DeadlineExceededException::new),
           Map.entry("ENGINE_FAILED", EngineFailedException::new),
           Map.entry("SERVER_STOPPING", UnavailableException::new),
-          Map.entry("LIMIT_REACHED", LimitReachedException::new));
+          Map.entry("LIMIT_REACHED", LimitReachedException::new),
+          Map.entry("UNAUTHENTICATED", UnauthenticatedException::new),
+          Map.entry("PERMISSION_DENIED", PermissionDeniedException::new),
+          Map.entry("REAUTHENTICATE", UnavailableException::new));
 
   /** For failures that aren't the service's own, and for reasons newer than this client. */
   private static final Map<Status.Code, Kind> BY_CODE =
@@ -48,7 +51,7 @@ final class Failures {
           Status.Code.PERMISSION_DENIED, PermissionDeniedException::new);
 
   private static final Set<String> INTERRUPTIONS =
-      Set.of("ENGINE_UNAVAILABLE", "ENGINE_TIMEOUT", "SERVER_STOPPING");
+      Set.of("ENGINE_UNAVAILABLE", "ENGINE_TIMEOUT", "SERVER_STOPPING", "REAUTHENTICATE");
 
   /** What connections and proxies end a stream with, when no reason of the service is given. */
   private static final Set<Status.Code> BROKEN_STREAM =

@@ -1,6 +1,6 @@
 package dev.jobengine.client;
 
-/** The caller may not do this. */
+/** The caller is known, and may not do this; the metadata's {@code verb} says what it lacks. */
 public final class PermissionDeniedException extends JobEngineException {
   private static final long serialVersionUID = 1L;
 

@@ -1,6 +1,6 @@
 package dev.jobengine.client;
 
-/** The server doesn't know who calls. */
+/** The call brought no credential, or none that the server takes. */
 public final class UnauthenticatedException extends JobEngineException {
   private static final long serialVersionUID = 1L;
 

@@ -5,6 +5,16 @@ import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import com.google.protobuf.Any;
+import com.google.rpc.ErrorInfo;
+import com.google.rpc.RetryInfo;
+import dev.jobengine.v1.JobEngineGrpc;
+import dev.jobengine.v1.JobState;
+import dev.jobengine.v1.JobStatus;
+import dev.jobengine.v1.WatchEvent;
+import dev.jobengine.v1.WatchStatusRequest;
+import dev.jobengine.v1.WatchStatusResponse;
+import io.grpc.BindableService;
 import io.grpc.Grpc;
 import io.grpc.InsecureServerCredentials;
 import io.grpc.Metadata;
@@ -13,17 +23,24 @@ import io.grpc.ServerCall;
 import io.grpc.ServerCallHandler;
 import io.grpc.ServerCredentials;
 import io.grpc.ServerInterceptor;
+import io.grpc.Status;
+import io.grpc.StatusRuntimeException;
 import io.grpc.TlsServerCredentials;
+import io.grpc.protobuf.StatusProto;
 import io.grpc.protobuf.services.HealthStatusManager;
+import io.grpc.stub.StreamObserver;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.security.KeyStore;
 import java.time.Duration;
 import java.util.Base64;
+import java.util.List;
+import java.util.Queue;
 import java.util.concurrent.BlockingQueue;
 import java.util.concurrent.LinkedBlockingQueue;
 import java.util.concurrent.TimeUnit;
+import java.util.stream.Stream;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.Timeout;
@@ -56,6 +73,65 @@ class ConnectionTest {
     }
     assertEquals("Bearer first", authorizations.remove());
     assertEquals("Bearer second", authorizations.remove());
+  }
+
+  @Test
+  void aWatchGoesOnWithTheTokenOfNow() throws Exception {
+    Withdrawing service = new Withdrawing();
+    serve(InsecureServerCredentials.create(), service);
+    BlockingQueue<String> tokens = new LinkedBlockingQueue<>(List.of("first", "second"));
+    try (JobEngineClient client = builder().bearerToken(tokens::remove).build();
+        JobStream<WatchStatusResponse> events = client.watchStatus("a")) {
+      assertEquals(
+          List.of(JobState.JOB_STATE_RUNNING, JobState.JOB_STATE_SUCCEEDED),
+          events.stream().map(event -> event.getStatus().getState()).toList());
+    }
+    assertEquals("Bearer first", authorizations.remove());
+    assertEquals("Bearer second", authorizations.remove());
+    assertEquals(List.of("", "c"), List.copyOf(service.cursors));
+  }
+
+  /** Takes the first watch's credential back. */
+  private static final class Withdrawing extends JobEngineGrpc.JobEngineImplBase {
+    private final Queue<String> cursors = new LinkedBlockingQueue<>();
+
+    @Override
+    public void watchStatus(
+        WatchStatusRequest request, StreamObserver<WatchStatusResponse> answers) {
+      cursors.add(request.getCursor());
+      boolean first = request.getCursor().isEmpty();
+      JobState state = first ? JobState.JOB_STATE_RUNNING : JobState.JOB_STATE_SUCCEEDED;
+      answers.onNext(
+          WatchStatusResponse.newBuilder()
+              .setEvent(WatchEvent.WATCH_EVENT_STATUS)
+              .setStatus(JobStatus.newBuilder().setState(state))
+              .setUid("u")
+              .setCursor("c")
+              .build());
+      if (first) {
+        answers.onError(reauthenticate());
+      } else {
+        answers.onCompleted();
+      }
+    }
+
+    private static StatusRuntimeException reauthenticate() {
+      return StatusProto.toStatusRuntimeException(
+          com.google.rpc.Status.newBuilder()
+              .setCode(Status.Code.UNAVAILABLE.value())
+              .addDetails(
+                  Any.pack(
+                      ErrorInfo.newBuilder()
+                          .setDomain("jobengine")
+                          .setReason("REAUTHENTICATE")
+                          .build()))
+              .addDetails(
+                  Any.pack(
+                      RetryInfo.newBuilder()
+                          .setRetryDelay(JavaDurations.toProto(Duration.ofMillis(1)))
+                          .build()))
+              .build());
+    }
   }
 
   @Test
@@ -94,7 +170,8 @@ class ConnectionTest {
     return JobEngineClient.builder().address("127.0.0.1:" + server.getPort());
   }
 
-  private void serve(ServerCredentials credentials) throws IOException {
+  private void serve(ServerCredentials credentials, BindableService... services)
+      throws IOException {
     ServerInterceptor listen =
         new ServerInterceptor() {
           @Override
@@ -110,6 +187,7 @@ class ConnectionTest {
         Grpc.newServerBuilderForPort(0, credentials)
             .intercept(listen)
             .addService(new HealthStatusManager().getHealthService())
+            .addServices(Stream.of(services).map(BindableService::bindService).toList())
             .build()
             .start();
   }

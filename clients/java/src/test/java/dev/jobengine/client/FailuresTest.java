@@ -45,6 +45,9 @@ class FailuresTest {
     "ENGINE_FAILED, INTERNAL, EngineFailedException, false",
     "SERVER_STOPPING, UNAVAILABLE, UnavailableException, true",
     "LIMIT_REACHED, RESOURCE_EXHAUSTED, LimitReachedException, false",
+    "UNAUTHENTICATED, UNAUTHENTICATED, UnauthenticatedException, false",
+    "PERMISSION_DENIED, PERMISSION_DENIED, PermissionDeniedException, false",
+    "REAUTHENTICATE, UNAVAILABLE, UnavailableException, true",
     "NEWER_THAN_THIS_CLIENT, INTERNAL, EngineFailedException, false",
   })
   void byReason(String reason, Status.Code code, String kind, boolean interruption) {
@@ -92,6 +95,14 @@ class FailuresTest {
     assertEquals(Optional.of(Duration.ofMillis(1_500)), failure.getRetryDelay());
     assertEquals(List.of(new FieldViolation("name", "too long")), failure.getViolations());
     assertSame(cause, failure.getCause());
+  }
+
+  @Test
+  void whoMayNotIsToldWhatTheyLack() {
+    ErrorInfo lacking =
+        INFO.toBuilder().setReason("PERMISSION_DENIED").putMetadata("verb", "delete").build();
+    JobEngineException failure = Failures.of(failed(Status.Code.PERMISSION_DENIED, lacking));
+    assertEquals("delete", failure.getMetadata().get("verb"));
   }
 
   @Test

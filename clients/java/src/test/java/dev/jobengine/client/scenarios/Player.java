@@ -20,6 +20,10 @@ import dev.jobengine.v1.ReadStatusRequest;
 import dev.jobengine.v1.WatchJobsRequest;
 import dev.jobengine.v1.WatchStatusRequest;
 import dev.jobengine.v1.WatchStatusResponse;
+import java.io.IOException;
+import java.io.UncheckedIOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
 import java.time.Duration;
 import java.util.HashMap;
 import java.util.Map;
@@ -97,7 +101,7 @@ final class Player implements AutoCloseable {
     String name = step.has("stream") ? step.get("stream").getAsString() : null;
     return switch (step.get("do").getAsString()) {
       case "stage" -> {
-        stage.act(step.get("action").getAsString(), step.get("file"));
+        stage.act(step);
         yield Outcome.NOTHING;
       }
       case "watch" -> {
@@ -197,16 +201,34 @@ final class Player implements AutoCloseable {
         .entrySet()
         .forEach(
             setting -> {
-              Duration value = seconds(setting.getValue());
+              JsonElement value = setting.getValue();
               switch (setting.getKey()) {
-                case "timeoutSeconds" -> builder.timeout(value);
-                case "retryForSeconds" -> builder.retryFor(value);
-                case "resumeForSeconds" -> builder.resumeFor(value);
-                case "heartbeatSeconds" -> builder.heartbeat(value);
+                case "timeoutSeconds" -> builder.timeout(seconds(value));
+                case "retryForSeconds" -> builder.retryFor(seconds(value));
+                case "resumeForSeconds" -> builder.resumeFor(seconds(value));
+                case "heartbeatSeconds" -> builder.heartbeat(seconds(value));
+                case "ca" -> trust(builder, Path.of(value.getAsString()));
+                case "token" -> builder.bearerToken(() -> read(Path.of(value.getAsString())));
                 default -> throw new IllegalArgumentException("unknown setting " + setting);
               }
             });
     return builder.build();
+  }
+
+  private static void trust(JobEngineClientBuilder builder, Path authorities) {
+    try {
+      builder.tls(authorities);
+    } catch (IOException e) {
+      throw new UncheckedIOException(e);
+    }
+  }
+
+  private static String read(Path file) {
+    try {
+      return Files.readString(file);
+    } catch (IOException e) {
+      throw new UncheckedIOException(e);
+    }
   }
 
   private static Duration seconds(JsonElement value) {
@@ -221,6 +243,9 @@ final class Player implements AutoCloseable {
     JsonArray fields = new JsonArray();
     error.getViolations().stream().map(FieldViolation::field).sorted().forEach(fields::add);
     json.add("fields", fields);
+    JsonObject metadata = new JsonObject();
+    error.getMetadata().forEach(metadata::addProperty);
+    json.add("metadata", metadata);
     return json;
   }
 

@@ -1,7 +1,6 @@
 package dev.jobengine.client.scenarios;
 
 import com.google.gson.JsonArray;
-import com.google.gson.JsonElement;
 import com.google.gson.JsonObject;
 import com.google.gson.JsonParser;
 import java.io.IOException;
@@ -25,7 +24,7 @@ record Stage(String id, String address, String direct, String directory) impleme
   /** Set the stage for a case. */
   static Stage of(JsonObject scenario) {
     JsonObject wanted = new JsonObject();
-    for (String key : new String[] {"engine", "options"}) {
+    for (String key : new String[] {"engine", "options", "tls", "tokens", "policy"}) {
       if (scenario.has(key)) {
         wanted.add(key, scenario.get(key));
       }
@@ -47,11 +46,13 @@ record Stage(String id, String address, String direct, String directory) impleme
   }
 
   /** Break or mend something. */
-  void act(String action, JsonElement file) {
+  void act(JsonObject step) {
     JsonObject wanted = new JsonObject();
-    wanted.addProperty("do", action);
-    if (file != null) {
-      wanted.add("file", file);
+    wanted.add("do", step.get("action"));
+    for (String key : new String[] {"file", "text"}) {
+      if (step.has(key)) {
+        wanted.add(key, step.get(key));
+      }
     }
     send("POST", "/stages/" + id, wanted);
   }
