@@ -24,8 +24,10 @@ import zlib
 from collections.abc import Mapping
 from dataclasses import asdict
 from datetime import datetime
+from functools import lru_cache
 from typing import Any, Final, cast
 
+import structlog
 from google.protobuf.message import DecodeError
 
 from engines.base import Reason, State, Status
@@ -33,6 +35,9 @@ from engines.lifecycle.facts import Intent, Stop
 from jobengine.v1.job_pb2 import JobSpec
 
 Json = Mapping[str, Any]
+
+VERSION: Final = 1
+"""Of labels and annotations, as the intent has it. A server leaves alone what has another one."""
 
 PREFIX: Final = "jobengine.dev/"
 MANAGED_BY: Final = "app.kubernetes.io/managed-by"
@@ -47,9 +52,12 @@ END: Final = f"{PREFIX}end"
 SELECTOR: Final = f"{MANAGED_BY}={MANAGER},{JOB}"
 """Of all Jobs and pods that are ours."""
 
+_VERSION_CHARACTERS: Final = 20
 _OURS: Final = frozenset({MANAGED_BY, JOB})
 _DAMAGED: Final = (KeyError, TypeError, ValueError)
 """What reading raises where somebody has edited an annotation, or it isn't there."""
+
+_log = structlog.get_logger(__name__)
 
 
 def labels_of(intent: Intent) -> dict[str, str]:
@@ -60,7 +68,7 @@ def labels_of(intent: Intent) -> dict[str, str]:
 def annotations_of(intent: Intent, spec: JobSpec) -> dict[str, str]:
     """The annotations of a new Job."""
     kept = {
-        "version": 1,
+        "version": VERSION,
         "request_id": intent.request_id,
         "spec_hash": intent.spec_hash,
         "completions": intent.completions,
@@ -81,16 +89,27 @@ def encode_spec(spec: JobSpec) -> str:
 def read_intent(job: Json) -> Intent | None:
     """What a Job was asked to do; None if it isn't one that this engine made, or is damaged.
 
-    The uid is that of the Job: the API server gives each its own.
+    One of another version is left alone, too. The uid is that of the Job: the API server gives
+    each its own.
     """
     metadata: Json = job["metadata"]
     labels: Mapping[str, str] = metadata.get("labels") or {}
     if labels.get(MANAGED_BY) != MANAGER or labels.get(JOB) != metadata["name"]:
         return None
     try:
-        return _intent(metadata, labels, _kept(job, INTENT))
+        kept = _kept(job, INTENT)
+        if (version := kept["version"]) != VERSION:
+            _tell_of_foreign(json.dumps(version)[:_VERSION_CHARACTERS], str(metadata["name"]))
+            return None
+        return _intent(metadata, labels, kept)
     except _DAMAGED:
         return None
+
+
+@lru_cache(maxsize=1024)
+def _tell_of_foreign(version: str, name: str) -> None:
+    """Log a Job that is left alone, once: it is met with each list, and each of its changes."""
+    _log.warning("a Job is of another release's version and left alone", job=name, version=version)
 
 
 def _intent(metadata: Json, labels: Mapping[str, str], kept: Json) -> Intent:

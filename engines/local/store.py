@@ -1,5 +1,6 @@
 """The engine's directory: what is in it, and how it is changed durably.
 
+format          of which format the directory is, with all that is in it; 1 where it isn't there
 lock            held by the one server that may use the directory
 events          FIFO through which shims tell the server to look at an attempt
 jobs/<name>/    see `engines.local.record`
@@ -8,13 +9,14 @@ damaged/        what stood among the jobs and can't be read
 """
 
 import contextlib
+import errno
 import os
 import shutil
 import time
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import structlog
 
@@ -26,6 +28,10 @@ from engines.local.cgroup import Group
 from engines.local.record import Attempt, JobFile, Plan
 from engines.local.shim import EVENTS, JOBS
 
+FORMAT: Final = "1"
+"""Of the directory and all that is in it. A server leaves alone what has another one."""
+
+_FORMAT_FILE = "format"
 _DELETE = "delete"
 _TRASH = "trash"
 _EXEC_SECONDS = 0.02
@@ -59,14 +65,17 @@ class Store:
         """Take the directory; make it where it isn't there.
 
         Raises:
-            EngineFailed: another server has it, or it can't be used.
+            EngineFailed: another server has it, it is of another format, or it can't be used.
         """
         try:
+            self._check_format()
             for path in (self.path, self._jobs, self._trash, self._damaged):
                 # Jobs of other users have to reach their working directories, no more.
                 Path(path).mkdir(mode=0o711, parents=True, exist_ok=True)
             self._lock = os.open(f"{self.path}/lock", os.O_CREAT | os.O_RDWR, 0o600)
             self._take_lock()
+            if not self._check_format():  # another release may have been here meanwhile
+                self._write_format()
             with contextlib.suppress(FileExistsError):
                 os.mkfifo(f"{self.path}/{EVENTS}", 0o600)
             # Opened for writing as well, so that it never reads as ended.
@@ -85,6 +94,34 @@ class Store:
                 f"another server uses {self.path}: stop it, or give this one a state directory "
                 "of its own"
             )
+
+    def _check_format(self) -> bool:
+        """Whether the directory says of what format it is. EngineFailed if it is another one."""
+        try:
+            said = record.read(f"{self.path}/{_FORMAT_FILE}").decode(errors="replace").strip()
+        except FileNotFoundError:
+            return False
+        if said and said != FORMAT:
+            raise EngineFailed(
+                f"the state directory {self.path} is of format {said[:20]!r}, and this release "
+                f"knows format {FORMAT} alone: use the release that wrote it, or another directory"
+            )
+        return bool(said)  # an empty one says as little as none
+
+    def _write_format(self) -> None:
+        """Write down, durably, of what format the directory is.
+
+        A full disk is no reason not to start: without the file it is of format 1, too.
+        """
+        path = f"{self.path}/{_FORMAT_FILE}"
+        try:
+            _sync(self._write(f"{path}.new", f"{FORMAT}\n".encode()))
+            os.rename(f"{path}.new", path)  # noqa: PTH104  (so that it is never a part of one)
+            _sync(os.open(self.path, os.O_RDONLY))
+        except OSError as exc:
+            if exc.errno not in (errno.ENOSPC, errno.EDQUOT):
+                raise
+            _log.warning("the state directory's format can't be written down", error=str(exc))
 
     def close(self) -> None:
         """Give the directory back."""
@@ -271,6 +308,14 @@ class Store:
             os.close(fd)
             raise
         return fd
+
+
+def _sync(fd: int) -> None:
+    """Make an open file or directory durable, and close it."""
+    try:
+        record.fsync(fd)
+    finally:
+        os.close(fd)
 
 
 def _read_attempt(path: str, instance: int, attempt: int) -> Attempt:

@@ -1,7 +1,7 @@
 """Servers are restarted one after the other under load: no call fails, and no news is lost."""
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from dataclasses import dataclass, field
 
@@ -47,7 +47,7 @@ class Load:
             self.calls += 1
 
 
-async def roll(replicas: Pair, tasks: list[Task], restarts: int) -> int:
+async def roll(replicas: Pair, tasks: Sequence[Task], restarts: int) -> int:
     """Restart the replicas in turn, so many times, under callers and watchers; the calls made.
 
     The tasks are those that wait to be released; one ends with each of the last restarts.
@@ -80,11 +80,8 @@ async def roll(replicas: Pair, tasks: list[Task], restarts: int) -> int:
 
 async def _follow(client: AsyncClient, name: str) -> None:
     """Each status once, in order, up to the end."""
-    told: list[JobState] = []
     async with aclosing(client.watch_status(name)) as events:
-        async for event in events:
-            if event.event == WatchEvent.WATCH_EVENT_STATUS:
-                told.append(event.status.state)
+        told = [event.status.state async for event in events]
     assert told == sorted(set(told)), told
     assert told[-1] == JobState.JOB_STATE_SUCCEEDED
 
