@@ -32,6 +32,9 @@ MAX_COUNT = {"fake": 40, "local": 3}
 MAX_TEXT_BYTES = 4 << 20
 """About as much text in one request: a fuzzer that is busy with sending finds little."""
 
+PART_BYTES = 64
+"""What a field counts of that, whatever it holds."""
+
 _TEXTS = (
     *("", " ", "a", "A", "-", "0", ".", "..", "../../etc/passwd", "a/b", "a=b", "a,b", "(", "%s%n"),
     *("\0", "a\0b", "\n", "a\n", "\t", "\x1b[31m", "\x7f", "\u202e", "\ufeff", "\u0301", "\uffff"),
@@ -246,6 +249,10 @@ class Maker:
                 self._set(message, each, depth)
 
     def _set(self, message: Message, field: FieldDescriptor, depth: int) -> None:
+        # A Struct of Structs of many parts each would take minutes to make.
+        self._left -= PART_BYTES
+        if self._left < 0:
+            return
         target: Any = getattr(message, field.name)
         kind = field.message_type
         if kind is not None and kind.GetOptions().map_entry:
