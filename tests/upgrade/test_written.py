@@ -60,7 +60,7 @@ def test_all_are_of_format_1() -> None:
 
 
 def test_what_differs_is_named() -> None:
-    made = make_golden.docker_records()
+    made = golden("docker")["records"]
     made["stop"][1]["jobengine.dev/format"] = "2"
     with pytest.raises(AssertionError, match="docker: stop isn't written any more"):
         check("docker", made, "FORMAT")
