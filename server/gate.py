@@ -4,8 +4,9 @@ import asyncio
 import contextlib
 import functools
 import time
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from types import TracebackType
 from typing import Any, Final, cast
 
 import grpc
@@ -56,8 +57,8 @@ class Gate:
         self._caller = functools.lru_cache(MAX_KNOWN_CALLERS)(self._introduce)
         # Of those alone that have limits, so there are no more than the policy has subjects.
         self._accounts: dict[str, Account] = {}
-        self._open: dict[asyncio.Task[Any], tuple[Context, Caller]] = {}
-        self._ended: set[asyncio.Task[Any]] = set()
+        self.open: dict[asyncio.Task[Any], Stream] = {}
+        self.ended: set[asyncio.Task[Any]] = set()
         self.streams = Places(
             "max_streams",
             config.max_streams,
@@ -95,39 +96,23 @@ class Gate:
         account.allow(rights.limits)
         return Caller(identity, rights, account)
 
-    @contextlib.contextmanager
-    def calling(self, caller: Caller) -> Generator[None]:
-        """Make a call with a single answer.
+    def calling(self, caller: Caller) -> Places:
+        """A place for a call with a single answer.
 
         Raises:
-            ServerLimit: too much is under way, of this caller or in all.
+            ServerLimit: the caller makes too many; or, on entering, too many are under way.
         """
         caller.account.take_request()
-        with self.calls.take():
-            yield
+        return self.calls
 
-    @contextlib.contextmanager
-    def streaming(self, caller: Caller, context: Context) -> Generator[None]:
-        """Have a stream open.
+    def streaming(self, caller: Caller, context: Context) -> "Stream":
+        """A place for a stream.
 
         Raises:
-            ServerLimit: too much is under way, of this caller or in all.
-            Reauthenticate: what the caller may do has ended or changed.
+            ServerLimit: the caller makes too many; or, on entering, too many are open.
         """
-        task = cast("asyncio.Task[Any]", asyncio.current_task())
         caller.account.take_request()
-        with self.streams.take(), caller.account.streams.take():
-            self._open[task] = context, caller
-            try:
-                yield
-            except asyncio.CancelledError:
-                # Unless somebody else has cancelled it, too.
-                if task in self._ended and task.uncancel() == 0:
-                    raise Reauthenticate from None
-                raise
-            finally:
-                del self._open[task]
-                self._ended.discard(task)
+        return Stream(self, caller, context)
 
     async def follow(self) -> None:
         """Keep up with credentials and policy until cancelled."""
@@ -152,25 +137,71 @@ class Gate:
         return known, self._policy.version
 
     def _expired(self, now: float) -> Iterator[asyncio.Task[Any]]:
-        for task, (_, caller) in self._open.items():
-            if caller.identity.expires is not None and caller.identity.expires <= now:
+        for task, stream in self.open.items():
+            expires = stream.caller.identity.expires
+            if expires is not None and expires <= now:
                 yield task
 
     async def _judge_all(self) -> None:
-        for number, (task, (context, caller)) in enumerate(list(self._open.items())):
+        for number, (task, stream) in enumerate(list(self.open.items())):
             if number % BATCH == 0:
                 await asyncio.sleep(0)
-            if task in self._open and not await self._still(context, caller):
+            if task in self.open and not await self._still(stream):
                 self._end([task])
 
-    async def _still(self, context: Context, caller: Caller) -> bool:
+    async def _still(self, stream: "Stream") -> bool:
         try:
-            return (await self.admit(context)).rights == caller.rights
+            return (await self.admit(stream.context)).rights == stream.caller.rights
         except Unauthenticated:
             return False
 
     def _end(self, tasks: Iterable[asyncio.Task[Any]]) -> None:
         for task in tasks:
-            if task not in self._ended:
-                self._ended.add(task)
+            if task not in self.ended:
+                self.ended.add(task)
                 task.cancel()
+
+
+class Stream:
+    """A stream's place, by `with`: how long it is open, and what the gate has to know of it."""
+
+    __slots__ = ("_gate", "_task", "caller", "context")
+
+    def __init__(self, gate: Gate, caller: Caller, context: Context) -> None:
+        self._gate = gate
+        self._task = cast("asyncio.Task[Any]", asyncio.current_task())
+        self.caller = caller
+        self.context = context
+
+    def __enter__(self) -> None:
+        """Open it.
+
+        Raises:
+            ServerLimit: as many are open as may be, of this caller or in all.
+        """
+        with contextlib.ExitStack() as stack:
+            stack.enter_context(self._gate.streams)
+            stack.enter_context(self.caller.account.streams)
+            stack.pop_all()
+        self._gate.open[self._task] = self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Close it.
+
+        Raises:
+            Reauthenticate: what the caller may do has ended or changed.
+        """
+        gate, task = self._gate, self._task
+        del gate.open[task]
+        gate.streams.taken -= 1
+        self.caller.account.streams.taken -= 1
+        ended = task in gate.ended
+        gate.ended.discard(task)
+        # Unless somebody else has cancelled it, too.
+        if ended and isinstance(exc, asyncio.CancelledError) and task.uncancel() == 0:
+            raise Reauthenticate from None

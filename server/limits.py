@@ -1,8 +1,7 @@
 """How much callers may ask for: requests in a second, calls and streams at once."""
 
-import contextlib
 import time
-from collections.abc import Generator
+from types import TracebackType
 from typing import Final
 
 from server.errors import ServerLimit
@@ -33,7 +32,10 @@ class TokenBucket:
 
 
 class Places:
-    """So many may be inside at once; the next is refused rather than kept waiting."""
+    """So many may be inside at once, by `with`; the next is refused rather than kept waiting.
+
+    It is its own context manager, since ten thousand may be inside.
+    """
 
     def __init__(self, limit: str, size: int, what: str) -> None:
         self._limit = limit
@@ -41,9 +43,8 @@ class Places:
         self.size = size
         self.taken = 0
 
-    @contextlib.contextmanager
-    def take(self) -> Generator[None]:
-        """Be inside.
+    def __enter__(self) -> None:
+        """Go in.
 
         Raises:
             ServerLimit: all places are taken.
@@ -51,10 +52,15 @@ class Places:
         if self.taken >= self.size:
             raise ServerLimit(self._limit, f"the limit of {self.size} {self._what}")
         self.taken += 1
-        try:
-            yield
-        finally:
-            self.taken -= 1
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Leave."""
+        self.taken -= 1
 
 
 class Account:

@@ -44,7 +44,7 @@ class Public(grpc.GenericRpcHandler):
         async def call(request: Any, context: Context) -> Any:  # noqa: ANN401
             try:
                 await self._admit(context)
-                with self._places.take():
+                with self._places:
                     return await behaviour(request, context)
             except RequestError as error:
                 await _abort(context, error)
@@ -55,7 +55,7 @@ class Public(grpc.GenericRpcHandler):
         async def call(request: Any, context: Context) -> AsyncGenerator[Any]:  # noqa: ANN401
             try:
                 await self._admit(context)
-                with self._places.take():
+                with self._places:
                     async for response in behaviour(request, context):
                         yield response
             except RequestError as error:

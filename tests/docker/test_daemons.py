@@ -181,6 +181,27 @@ def test_daemon_of_the_command_line(tmp_path: Path, client_of: Connect) -> None:
     assert_nothing_is_left(daemon, bridge)
 
 
+@on_docker
+def test_a_bridge_keeps_its_address(make_dockerd: MakeDockerd) -> None:
+    """Else a container with a port on it sends for seconds to one that left with another's end."""
+    daemon = make_dockerd()
+    daemon.start()
+    bridge = (daemon.directory / "bridge").read_text()
+    address = Path("/sys/class/net", bridge, "address")
+    before, port = address.read_text(), f"{bridge}t"
+    lowest = ("address", "02:00:00:00:00:00")  # of those for anybody's use; Linux likes it best
+    ip("link", "add", port, *lowest, "type", "veth", "peer", "name", f"{port}t")
+    try:
+        ip("link", "set", port, "master", bridge)
+        assert address.read_text() == before
+    finally:
+        ip("link", "delete", port)
+
+
+def ip(*arguments: str) -> None:
+    subprocess.run(["ip", *arguments], check=True)
+
+
 def test_down_touches_no_other_directory(tmp_path: Path) -> None:
     (tmp_path / "data").mkdir()
     subprocess.run([HERE / "down", tmp_path], check=True)

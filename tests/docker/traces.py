@@ -96,11 +96,17 @@ def unmount(directory: Path) -> bool:
 
 
 def add_bridge() -> str:
-    """Make a bridge that no other daemon has, and return its name."""
+    """Make a bridge that no other daemon has, and return its name.
+
+    Its MAC address is fixed, as of those that Docker makes itself. Linux gives others the lowest
+    one of their ports: it changes as containers come and go, and to what a container sends to one
+    that is gone nobody listens until it asks for the address again.
+    """
     for number, subnet in enumerate(_SUBNETS):
         name = f"{_BRIDGE}{number}"
-        if _ip("link", "add", name, "type", "bridge"):
-            gateway = IPv4Interface((subnet[1], subnet.prefixlen))
+        gateway = IPv4Interface((subnet[1], subnet.prefixlen))
+        address = (b"\x02\x00" + gateway.packed).hex(":")
+        if _ip("link", "add", name, "address", address, "type", "bridge"):
             assert _ip("address", "add", str(gateway), "dev", name)
             assert _ip("link", "set", name, "up")
             return name

@@ -54,6 +54,8 @@ type stream[Request, Response any] struct {
 	begin func()
 	// complete is asked when an attempt ended with OK: whether that is the stream's end.
 	complete func() bool
+	// over is asked when an attempt ended in any way: whether all had been told before that.
+	over func() bool
 	// silence is how long without a message the connection is taken for dead.
 	silence time.Duration
 	// established streams are resumed for longer than those of which nothing was heard yet, which
@@ -68,7 +70,7 @@ func (s *stream[Request, Response]) messages(ctx context.Context, c *Client) ite
 		if s.established {
 			attempts.succeeded(c.settings.resumeFor)
 		}
-		for {
+		for !s.over() {
 			used := c.transport.stub()
 			var failure *Error
 			for message, err := range s.attempt(ctx, used) {
@@ -95,7 +97,8 @@ func (s *stream[Request, Response]) messages(ctx context.Context, c *Client) ite
 	}
 }
 
-// resume waits until the stream may be resumed, or returns the error that it ends with.
+// resume waits until the stream may be resumed, which isn't needed when it is over, or returns the
+// error that it ends with.
 func (s *stream[Request, Response]) resume(
 	ctx context.Context, c *Client, used *stub, attempts *backoff, failure *Error,
 ) error {
@@ -104,6 +107,9 @@ func (s *stream[Request, Response]) resume(
 		if err := c.transport.giveUp(used); err != nil {
 			return c.failure(ctx, err)
 		}
+	}
+	if s.over() {
+		return nil
 	}
 	if !isInterruption(failure) {
 		return failure

@@ -99,6 +99,12 @@ func running(cursor string) *jobenginev1.WatchStatusResponse {
 	}
 }
 
+func succeeded(cursor string) *jobenginev1.WatchStatusResponse {
+	last := running(cursor)
+	last.Status.State = jobenginev1.JobState_JOB_STATE_SUCCEEDED
+	return last
+}
+
 func TestAWatchIsOneStoryOverSeveralCalls(t *testing.T) {
 	var cursors []string
 	address := serve(t, &server{watchStatus: func(request *jobenginev1.WatchStatusRequest, answers statusWriter) error {
@@ -111,9 +117,7 @@ func TestAWatchIsOneStoryOverSeveralCalls(t *testing.T) {
 			answers.Send(&jobenginev1.WatchStatusResponse{Event: jobenginev1.WatchEvent_WATCH_EVENT_HEARTBEAT, Cursor: "3"})
 			return status.Error(codes.Unknown, "a proxy's failure")
 		}
-		last := running("4")
-		last.Status.State = jobenginev1.JobState_JOB_STATE_SUCCEEDED
-		return answers.Send(last)
+		return answers.Send(succeeded("4"))
 	}})
 	var states []string
 	for event, err := range newClient(t, address).WatchStatus(bounded(t), "a", jobengine.WatchStatusOptions{}) {
@@ -124,6 +128,46 @@ func TestAWatchIsOneStoryOverSeveralCalls(t *testing.T) {
 	}
 	if !slices.Equal(states, []string{"RUNNING", "SUCCEEDED"}) || !slices.Equal(cursors, []string{"", "1", "3"}) {
 		t.Errorf("got %v over calls with the cursors %q", states, cursors)
+	}
+}
+
+// slowToEnd is how long a server takes to end a watch whose last message it has sent.
+const slowToEnd = 100 * time.Millisecond
+
+func TestAWatchIsReadToItsEnd(t *testing.T) {
+	ended := make(chan error, 1)
+	address := serve(t, &server{watchStatus: func(_ *jobenginev1.WatchStatusRequest, answers statusWriter) error {
+		answers.Send(succeeded("1"))
+		time.Sleep(slowToEnd)
+		ended <- answers.Context().Err()
+		return nil
+	}})
+	last, err := newClient(t, address).Wait(bounded(t), "a")
+	if err != nil || last.GetState() != jobenginev1.JobState_JOB_STATE_SUCCEEDED {
+		t.Errorf("got %v, %v", last, err)
+	}
+	if err := <-ended; err != nil {
+		t.Errorf("the call didn't get to its end: %v", err)
+	}
+}
+
+func TestWhatBreaksAfterTheLastMessageBreaksNothing(t *testing.T) {
+	calls := 0
+	address := serve(t, &server{watchStatus: func(_ *jobenginev1.WatchStatusRequest, answers statusWriter) error {
+		calls++
+		answers.Send(succeeded("1"))
+		time.Sleep(slowToEnd)
+		return status.Error(codes.Unavailable, "gone")
+	}})
+	var cursors []string
+	for event, err := range newClient(t, address).WatchStatus(bounded(t), "a", jobengine.WatchStatusOptions{}) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		cursors = append(cursors, event.GetCursor())
+	}
+	if !slices.Equal(cursors, []string{"1"}) || calls != 1 {
+		t.Errorf("got %q in %d calls", cursors, calls)
 	}
 }
 

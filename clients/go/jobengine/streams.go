@@ -48,9 +48,12 @@ func (c *Client) watchStatus(
 			begin:   func() {},
 			// Nothing more comes after the cursor of a terminal status.
 			complete:    func() bool { return latest == nil && cursor != "" },
+			over:        func() bool { return latest != nil && isLast(latest) },
 			silence:     c.settings.silence(),
 			established: established,
 		}
+		// To the end that the server makes: a call that is cancelled just as it ends costs the server
+		// memory for good (https://github.com/grpc/grpc/issues/43360).
 		for message, err := range calls.messages(ctx, c) {
 			if err != nil {
 				yield(nil, err)
@@ -67,8 +70,7 @@ func (c *Client) watchStatus(
 				return
 			}
 			latest = message
-			isLast := message.GetEvent() == jobenginev1.WatchEvent_WATCH_EVENT_DELETED || IsTerminal(message.GetStatus())
-			if !yield(message, nil) || isLast {
+			if !yield(message, nil) {
 				return
 			}
 		}
@@ -109,6 +111,7 @@ func (c *Client) WatchJobs(
 				jobs.begin()
 			},
 			complete: func() bool { return false },
+			over:     func() bool { return false },
 			silence:  c.settings.silence(),
 		}
 		for message, err := range calls.messages(ctx, c) {
@@ -160,6 +163,7 @@ func (c *Client) Logs(
 			request:  request,
 			begin:    func() {},
 			complete: func() bool { return true },
+			over:     func() bool { return false },
 			silence:  never,
 		}
 		for message, err := range calls.messages(ctx, c) {
@@ -216,6 +220,10 @@ func (c *Client) wait(ctx context.Context, name string, established bool) (*jobe
 		last = event.GetStatus()
 	}
 	return last, nil
+}
+
+func isLast(message *jobenginev1.WatchStatusResponse) bool {
+	return message.GetEvent() == jobenginev1.WatchEvent_WATCH_EVENT_DELETED || IsTerminal(message.GetStatus())
 }
 
 func repeats(latest, message *jobenginev1.WatchStatusResponse) bool {

@@ -6,7 +6,7 @@ import type {
   MessageShape,
 } from "@bufbuild/protobuf";
 
-import type { CallContext, Connection } from "./connection.js";
+import type { CallContext } from "./connection.js";
 import {
   ConnectionSilentError,
   DeadlineExceededError,
@@ -35,6 +35,8 @@ export interface Stream<I extends DescMessage, O extends DescMessage> {
   begin?(): void;
   /** Asked when a call ended with OK: whether that is the stream's end. */
   complete(): boolean;
+  /** Asked when a call ended in any way: whether all had been told before that. Default: no. */
+  over?(): boolean;
   /** After how long without a message the connection is taken for dead; undefined: never. */
   readonly silenceMs?: number;
   /** When the stream ends at the latest, by `performance.now()`; undefined: never. */
@@ -114,14 +116,21 @@ export class Calls {
           backoff.succeeded(resumeForMs);
           yield message;
         }
-        if (stream.complete()) {
+        if (stream.over?.() || stream.complete()) {
           return;
         }
         failure = new UnavailableError("the stream ended before its time", {
           code: "UNAVAILABLE",
         });
       } catch (error) {
-        failure = this.#interruption(error, connection, deadline);
+        if (error instanceof ConnectionSilentError) {
+          // Its keepalive may never find out: it begins anew with each call.
+          this.transport.giveUp(connection);
+        }
+        if (stream.over?.()) {
+          return;
+        }
+        failure = interruption(error, deadline);
       }
       await pause(failure, backoff, deadline, operation.signal);
     }
@@ -130,28 +139,24 @@ export class Calls {
   #context(operation: Operation, deadline: number): CallContext {
     return { metadata: this.settings.metadata(), deadline, signal: operation.signal };
   }
+}
 
-  /** What a stream broke with, if it may go on after that; throws it otherwise. */
-  #interruption(error: unknown, connection: Connection, deadline: number): JobEngineError {
-    const failure = toFailure(error);
-    if (!(failure instanceof JobEngineError)) {
-      throw failure;
-    }
-    if (failure instanceof ConnectionSilentError) {
-      // Its keepalive may never find out: it begins anew with each call.
-      this.transport.giveUp(connection);
-    }
-    if (performance.now() >= deadline) {
-      throw new DeadlineExceededError(failure.message, {
-        code: "DEADLINE_EXCEEDED",
-        cause: failure,
-      });
-    }
-    if (!isInterruption(failure)) {
-      throw failure;
-    }
-    return failure;
+/** What a stream broke with, if it may go on after that; throws it otherwise. */
+function interruption(error: unknown, deadline: number): JobEngineError {
+  const failure = toFailure(error);
+  if (!(failure instanceof JobEngineError)) {
+    throw failure;
   }
+  if (performance.now() >= deadline) {
+    throw new DeadlineExceededError(failure.message, {
+      code: "DEADLINE_EXCEEDED",
+      cause: failure,
+    });
+  }
+  if (!isInterruption(failure)) {
+    throw failure;
+  }
+  return failure;
 }
 
 /** Wait before the next attempt, or throw the failure where there is time for none. */

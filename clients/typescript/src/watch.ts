@@ -48,9 +48,12 @@ export async function* watchStatus(
     request,
     // Nothing more comes after the cursor of a terminal status.
     complete: () => latest === undefined && resumedByCaller,
+    over: () => latest !== undefined && isLast(latest),
     silenceMs: calls.settings.silenceMs,
     ...following,
   });
+  // To the end that the server makes: a call that is cancelled just as it ends costs the server
+  // memory for good (https://github.com/grpc/grpc/issues/43360).
   for await (const message of messages) {
     request.cursor = message.cursor || request.cursor;
     if (message.event === WatchEvent.HEARTBEAT || (latest && repeats(latest, message))) {
@@ -66,9 +69,6 @@ export async function* watchStatus(
     }
     latest = message;
     yield message;
-    if (message.event === WatchEvent.DELETED || isTerminal(message.status)) {
-      return;
-    }
   }
 }
 
@@ -123,6 +123,10 @@ export async function* readLogs(
     request.cursor = message.cursor || request.cursor;
     yield message;
   }
+}
+
+function isLast({ event, status }: WatchStatusResponse): boolean {
+  return event === WatchEvent.DELETED || isTerminal(status);
 }
 
 /** Whether a message tells just what the one before it told; its cursor doesn't matter. */

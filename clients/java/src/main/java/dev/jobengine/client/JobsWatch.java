@@ -27,6 +27,7 @@ final class JobsWatch implements JobStream.Source<WatchJobsResponse> {
                 JobEngineGrpc.getWatchJobsMethod(),
                 this::begin,
                 () -> false,
+                () -> false,
                 settings.silence(),
                 null,
                 false));

@@ -18,6 +18,7 @@ final class LogReader implements JobStream.Source<ReadLogsResponse> {
                 JobEngineGrpc.getReadLogsMethod(),
                 this.request::build,
                 () -> true,
+                () -> false,
                 null,
                 null,
                 false));

@@ -34,6 +34,7 @@ final class ResumingStream<Q, A> implements AutoCloseable {
    *
    * @param request asked before each call for what to send then
    * @param complete asked when a call ended with OK: whether that is the stream's end
+   * @param over asked when a call ended in any way: whether all had been told before that
    * @param silence after how long without a message the connection is taken for dead; null: never
    * @param deadline when the stream has to be over; null: never
    * @param established whether something was heard of it before: it is resumed for longer than one
@@ -43,6 +44,7 @@ final class ResumingStream<Q, A> implements AutoCloseable {
       MethodDescriptor<Q, A> method,
       Supplier<Q> request,
       BooleanSupplier complete,
+      BooleanSupplier over,
       Duration silence,
       Deadline deadline,
       boolean established) {}
@@ -83,12 +85,18 @@ final class ResumingStream<Q, A> implements AutoCloseable {
         } catch (StatusRuntimeException e) {
           failure = Failures.of(e);
         }
+        if (plan.over().getAsBoolean()) {
+          return null;
+        }
         call = null;
         pauseAfter(failure);
       }
       return null;
     } catch (InterruptedException e) {
       Thread.currentThread().interrupt();
+      if (plan.over().getAsBoolean()) {
+        return null;
+      }
       throw new CallCancelledException("the thread was interrupted during the call", e);
     }
   }

@@ -27,16 +27,20 @@ final class StatusWatch implements JobStream.Source<WatchStatusResponse> {
                 this.request::build,
                 // Nothing more comes after the cursor of a terminal status.
                 () -> latest == null && resumedByCaller,
+                () -> latest != null && isLast(latest),
                 settings.silence(),
                 deadline,
                 established));
   }
 
+  /**
+   * Waits for the next status, or after the last one for the end that the server makes.
+   *
+   * <p>A call that is cancelled just as it ends costs the server memory for good
+   * (https://github.com/grpc/grpc/issues/43360).
+   */
   @Override
   public WatchStatusResponse next() {
-    if (latest != null && isLast(latest)) {
-      return null;
-    }
     while (true) {
       WatchStatusResponse message = stream.next();
       if (message == null) {
