@@ -81,9 +81,11 @@ async def roll(replicas: Pair, tasks: Sequence[Task], restarts: int) -> int:
 async def _follow(client: AsyncClient, name: str) -> None:
     """Each status once, in order, up to the end."""
     async with aclosing(client.watch_status(name)) as events:
-        told = [event.status.state async for event in events]
-    assert told == sorted(set(told)), told
-    assert told[-1] == JobState.JOB_STATE_SUCCEEDED
+        told = [event.status async for event in events]
+    states = [status.state for status in told]
+    assert states == sorted(states), told
+    assert len({status.SerializeToString(deterministic=True) for status in told}) == len(told)
+    assert states.count(JobState.JOB_STATE_SUCCEEDED) == 1
 
 
 async def _follow_all(client: AsyncClient, names: set[str]) -> None:

@@ -32,9 +32,10 @@ _CHANNEL_OPTIONS: tuple[tuple[str, int], ...] = (
     # A new channel is to get a new connection, not that of one given up as dead.
     ("grpc.use_local_subchannel_pool", 1),
     # gRPC's own delays between connection attempts grow to 2 min, which would keep a client
-    # away from a server that has long come back.
+    # away from a server that has long come back; longer than a call is repeated for, they would
+    # fail it while two replicas are restarted in turn.
     ("grpc.initial_reconnect_backoff_ms", 200),
-    ("grpc.max_reconnect_backoff_ms", 5_000),
+    ("grpc.max_reconnect_backoff_ms", 1_000),
 )
 
 
