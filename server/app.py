@@ -11,8 +11,6 @@ from grpc_health.v1 import health
 
 from engines.base import Engine
 from server import reflection, rpc
-from server.authentication import AuthenticationConfig, Authenticator
-from server.authentication.issuers_file import read_issuers
 from server.config import Config
 from server.gate import Gate
 from server.health import NOT_SERVING, SERVING, Health
@@ -24,7 +22,8 @@ from server.rpc import Rpcs
 from server.service import Service
 from server.slow_readers import SlowReaders
 
-if TYPE_CHECKING:  # each takes time to import, and not every server needs it
+if TYPE_CHECKING:  # each takes time and memory to import, and not every server needs it
+    from server.authentication import Authenticator
     from server.tls import ServerCertificate
     from server.tracing import Tracing
 
@@ -212,9 +211,12 @@ def _tracing() -> "Tracing":
     return Tracing()
 
 
-def _authenticator(config: Config) -> Authenticator | None:
+def _authenticator(config: Config) -> "Authenticator | None":
     if not config.authenticates:
         return None
+    from server.authentication import AuthenticationConfig, Authenticator
+    from server.authentication.issuers_file import read_issuers
+
     return Authenticator(
         AuthenticationConfig(
             token_file=config.token_file,

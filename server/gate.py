@@ -7,17 +7,19 @@ import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 
 import grpc
 
-from server.authentication import Authenticator
 from server.config import Config
 from server.errors import Reauthenticate, Unauthenticated
 from server.identity import ANONYMOUS, Identity
 from server.limits import Account, Places
 from server.policy import Limits, Rights
 from server.policy.current import PolicyFile
+
+if TYPE_CHECKING:  # takes memory, and not every server needs it
+    from server.authentication import Authenticator
 
 MAX_KNOWN_CALLERS: Final = 10_000
 """Callers whose rights are remembered; those that called longest ago are forgotten first."""
@@ -48,7 +50,7 @@ class Gate:
     """
 
     def __init__(
-        self, config: Config, authenticator: Authenticator | None, policy: PolicyFile
+        self, config: Config, authenticator: "Authenticator | None", policy: PolicyFile
     ) -> None:
         """`authenticator`: None where nobody is asked who they are."""
         self._authenticator = authenticator
