@@ -183,14 +183,14 @@ def test_daemon_of_the_command_line(tmp_path: Path, client_of: Connect) -> None:
 
 @on_docker
 def test_a_bridge_keeps_its_address(make_dockerd: MakeDockerd) -> None:
-    """Else a container with a port on it sends for seconds to one that left with another's end."""
+    """Else what a container sends out may be lost for half a minute after another one has ended."""
     daemon = make_dockerd()
     daemon.start()
     bridge = (daemon.directory / "bridge").read_text()
     address = Path("/sys/class/net", bridge, "address")
     before, port = address.read_text(), f"{bridge}t"
-    lowest = ("address", "02:00:00:00:00:00")  # of those for anybody's use; Linux likes it best
-    ip("link", "add", port, *lowest, "type", "veth", "peer", "name", f"{port}t")
+    lowest = "02:00:00:00:00:00"
+    ip("link", "add", port, "address", lowest, "type", "veth", "peer", "name", f"{port}t")
     try:
         ip("link", "set", port, "master", bridge)
         assert address.read_text() == before

@@ -98,9 +98,9 @@ def unmount(directory: Path) -> bool:
 def add_bridge() -> str:
     """Make a bridge that no other daemon has, and return its name.
 
-    Its MAC address is fixed, as of those that Docker makes itself. Linux gives others the lowest
-    one of their ports: it changes as containers come and go, and to what a container sends to one
-    that is gone nobody listens until it asks for the address again.
+    Its MAC address is fixed, as Docker fixes those of its own bridges. Otherwise it is the lowest
+    one of the ports', and changes as containers come and go: what another container sends to the
+    old one, as long as it takes that for the gateway's, is lost.
     """
     for number, subnet in enumerate(_SUBNETS):
         name = f"{_BRIDGE}{number}"
