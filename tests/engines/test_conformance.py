@@ -79,6 +79,8 @@ class ConformingPlain(plain_class.YourEngine):
 class OverGrpc(EngineConformance):
     """The suite with a real server between it and the engine of the other base class."""
 
+    keeps_owners = False
+
     @pytest.fixture
     async def engine(self, served: Engine) -> AsyncIterator[Engine]:
         config = Config(listen="127.0.0.1:0", stop_grace_seconds=GRACE_SECONDS)
