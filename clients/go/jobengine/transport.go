@@ -119,7 +119,7 @@ func dialOptions(s *settings) []grpc.DialOption {
 				BaseDelay:  200 * time.Millisecond,
 				Multiplier: 1.6,
 				Jitter:     0.2,
-				MaxDelay:   5 * time.Second,
+				MaxDelay:   time.Second,
 			},
 			MinConnectTimeout: 20 * time.Second,
 		}),

@@ -77,7 +77,7 @@ const CHANNEL_OPTIONS: ChannelOptions = {
   // gRPC's own delays between connection attempts grow to 2 min, which would keep a client away
   // from a server that has long come back.
   "grpc.initial_reconnect_backoff_ms": 200,
-  "grpc.max_reconnect_backoff_ms": 5_000,
+  "grpc.max_reconnect_backoff_ms": 1_000,
 };
 
 /**

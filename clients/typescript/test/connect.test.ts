@@ -99,7 +99,7 @@ test("a watch goes on with the token of now", async () => {
       if (cursor) {
         call.end();
       } else {
-        call.destroy(reauthenticate());
+        call.emit("error", reauthenticate());
       }
     })
     .start();

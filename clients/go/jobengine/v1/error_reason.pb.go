@@ -73,8 +73,8 @@ const (
 	// what it lacks. A job that it may not even see is JOB_NOT_FOUND instead.
 	ErrorReason_ERROR_REASON_PERMISSION_DENIED ErrorReason = 14
 	// The credential that a stream was opened with has expired, was withdrawn, or gives other
-	// rights now. Code UNAVAILABLE with `google.rpc.RetryInfo`: call again with a current
-	// credential and the last cursor.
+	// rights now; or the keys of a token's issuer can't be had at present. Code UNAVAILABLE with
+	// `google.rpc.RetryInfo`: call again with a current credential, streams with the last cursor.
 	ErrorReason_ERROR_REASON_REAUTHENTICATE ErrorReason = 15
 )
 

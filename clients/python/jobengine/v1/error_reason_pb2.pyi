@@ -81,8 +81,8 @@ class _ErrorReasonEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._En
     """
     ERROR_REASON_REAUTHENTICATE: _ErrorReason.ValueType  # 15
     """The credential that a stream was opened with has expired, was withdrawn, or gives other
-    rights now. Code UNAVAILABLE with `google.rpc.RetryInfo`: call again with a current
-    credential and the last cursor.
+    rights now; or the keys of a token's issuer can't be had at present. Code UNAVAILABLE with
+    `google.rpc.RetryInfo`: call again with a current credential, streams with the last cursor.
     """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
@@ -151,7 +151,7 @@ what it lacks. A job that it may not even see is JOB_NOT_FOUND instead.
 """
 ERROR_REASON_REAUTHENTICATE: ErrorReason.ValueType  # 15
 """The credential that a stream was opened with has expired, was withdrawn, or gives other
-rights now. Code UNAVAILABLE with `google.rpc.RetryInfo`: call again with a current
-credential and the last cursor.
+rights now; or the keys of a token's issuer can't be had at present. Code UNAVAILABLE with
+`google.rpc.RetryInfo`: call again with a current credential, streams with the last cursor.
 """
 global___ErrorReason = ErrorReason

@@ -141,8 +141,8 @@ export enum ErrorReason {
 
   /**
    * The credential that a stream was opened with has expired, was withdrawn, or gives other
-   * rights now. Code UNAVAILABLE with `google.rpc.RetryInfo`: call again with a current
-   * credential and the last cursor.
+   * rights now; or the keys of a token's issuer can't be had at present. Code UNAVAILABLE with
+   * `google.rpc.RetryInfo`: call again with a current credential, streams with the last cursor.
    *
    * @generated from enum value: ERROR_REASON_REAUTHENTICATE = 15;
    */

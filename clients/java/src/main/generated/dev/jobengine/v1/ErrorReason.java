@@ -153,8 +153,8 @@ public enum ErrorReason
   /**
    * <pre>
    * The credential that a stream was opened with has expired, was withdrawn, or gives other
-   * rights now. Code UNAVAILABLE with `google.rpc.RetryInfo`: call again with a current
-   * credential and the last cursor.
+   * rights now; or the keys of a token's issuer can't be had at present. Code UNAVAILABLE with
+   * `google.rpc.RetryInfo`: call again with a current credential, streams with the last cursor.
    * </pre>
    *
    * <code>ERROR_REASON_REAUTHENTICATE = 15;</code>
@@ -300,8 +300,8 @@ public enum ErrorReason
   /**
    * <pre>
    * The credential that a stream was opened with has expired, was withdrawn, or gives other
-   * rights now. Code UNAVAILABLE with `google.rpc.RetryInfo`: call again with a current
-   * credential and the last cursor.
+   * rights now; or the keys of a token's issuer can't be had at present. Code UNAVAILABLE with
+   * `google.rpc.RetryInfo`: call again with a current credential, streams with the last cursor.
    * </pre>
    *
    * <code>ERROR_REASON_REAUTHENTICATE = 15;</code>

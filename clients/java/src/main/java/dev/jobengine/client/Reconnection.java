@@ -14,7 +14,7 @@ import java.util.concurrent.TimeUnit;
  */
 final class Reconnection {
   private static final Duration FIRST_DELAY = Duration.ofMillis(200);
-  private static final Duration MAX_DELAY = Duration.ofSeconds(5);
+  private static final Duration MAX_DELAY = Duration.ofSeconds(1);
 
   private final ManagedChannel channel;
   private int failures;
