@@ -33,6 +33,7 @@ class Health:
     def __init__(self) -> None:
         self._states: dict[str, HealthCheckResponse.ServingStatus] = {}
         self._changed = Broadcast()
+        self._stopped = False
 
     def set(self, service: str, state: HealthCheckResponse.ServingStatus) -> None:
         """Say how a service is, and tell those who watch it."""
@@ -40,7 +41,8 @@ class Health:
         self._changed.wake_all()
 
     def stop(self) -> None:
-        """Say that nothing is served any more."""
+        """Say that nothing is served any more, and end the watches, which would hold up the end."""
+        self._stopped = True
         for service in self._states:
             self.set(service, NOT_SERVING)
 
@@ -92,5 +94,7 @@ class Health:
             if state != told:
                 told = state
                 yield HealthCheckResponse(status=state)
+            elif self._stopped:
+                return
             else:
                 await self._changed.wait(LOOK_SECONDS)

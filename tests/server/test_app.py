@@ -42,6 +42,26 @@ async def test_health_follows_the_engine(running: Running, fake: MemoryEngine) -
     assert states[-3:] == [SERVING, NOT_SERVING, SERVING]
 
 
+async def test_who_watches_the_health_does_not_hold_up_the_end(start: Start) -> None:
+    async with asyncio.timeout(20):
+        async with start(MemoryEngine(), stop_grace_seconds=60.0) as running:
+            assert await running.server.in_touch(10)
+            watch = health_pb2_grpc.HealthStub(running.channel).Watch(
+                health_pb2.HealthCheckRequest(service=SERVICE)
+            )
+            told = [(await watch.read()).status]
+            ending = asyncio.create_task(read_all(watch))
+        told += await ending
+    assert told[-2:] == [SERVING, NOT_SERVING]
+
+
+async def read_all(watch: Any) -> list[int]:
+    told: list[int] = []
+    while (message := await watch.read()) is not grpc.aio.EOF:
+        told.append(message.status)
+    return told
+
+
 async def test_not_serving_before_the_engine_answers(start: Start) -> None:
     async with start(ScriptedEngine()) as running:
         assert not await running.server.in_touch(0.05)
