@@ -13,6 +13,7 @@ from grpc_reflection.v1alpha import reflection_pb2
 
 from engines.memory import MemoryEngine
 from jobengine import AsyncClient, JobSpec
+from server.app import Server
 from server.config import Config
 from server.health import NOT_SERVING, SERVING
 from tests.server.conftest import Running, Start
@@ -42,24 +43,19 @@ async def test_health_follows_the_engine(running: Running, fake: MemoryEngine) -
     assert states[-3:] == [SERVING, NOT_SERVING, SERVING]
 
 
-async def test_who_watches_the_health_does_not_hold_up_the_end(start: Start) -> None:
-    async with asyncio.timeout(20):
-        async with start(MemoryEngine(), stop_grace_seconds=60.0) as running:
-            assert await running.server.in_touch(10)
-            watch = health_pb2_grpc.HealthStub(running.channel).Watch(
-                health_pb2.HealthCheckRequest(service=SERVICE)
-            )
-            told = [(await watch.read()).status]
-            ending = asyncio.create_task(read_all(watch))
-        told += await ending
+async def test_who_watches_the_health_does_not_hold_up_the_end() -> None:
+    config = Config(listen="127.0.0.1:0", stop_grace_seconds=60.0)
+    server = Server(MemoryEngine(), config)
+    async with asyncio.timeout(20), server, grpc.aio.insecure_channel(server.address) as channel:
+        assert await server.in_touch(10)
+        request = health_pb2.HealthCheckRequest(service=SERVICE)
+        watch = health_pb2_grpc.HealthStub(channel).Watch(request)
+        told = [(await watch.read()).status]
+        stopping = asyncio.create_task(server.__aexit__(None, None, None))
+        while (message := await watch.read()) is not grpc.aio.EOF:
+            told.append(message.status)
+        await stopping
     assert told[-2:] == [SERVING, NOT_SERVING]
-
-
-async def read_all(watch: Any) -> list[int]:
-    told: list[int] = []
-    while (message := await watch.read()) is not grpc.aio.EOF:
-        told.append(message.status)
-    return told
 
 
 async def test_not_serving_before_the_engine_answers(start: Start) -> None:
