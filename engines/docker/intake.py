@@ -91,7 +91,10 @@ class Intake:
             owner = self._labels.owner(found)
             if owner is None:
                 volume = self._labels.job_volume(intent.name)
-                raise EngineFailed(f"the volume {volume} is somebody else's: remove or rename it")
+                raise EngineFailed(
+                    f"the volume {volume} is somebody else's, or another release's: choose another "
+                    "name for the job"
+                )
             await self.take_up(owner, own=False)
             raise JobAlreadyExists(intent.name)
         job = DockerJob(kept)

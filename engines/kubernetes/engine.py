@@ -217,5 +217,5 @@ def _job(controller: Controller, found: Mapping[str, Any]) -> Job:
 
 
 def _taken_by_others(name: str) -> FieldViolation:
-    why = f"the namespace has a Job {name!r} that this service didn't make: choose another name"
+    why = f"the namespace has a Job {name!r} that this release didn't make: choose another name"
     return FieldViolation("name", why)

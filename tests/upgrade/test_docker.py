@@ -169,7 +169,7 @@ def test_jobs_of_another_format_are_left_alone(
             client.cancel_job(name)
         with pytest.raises(errors.JobNotFound):
             client.delete_job(name)
-        with pytest.raises(errors.JobEngineError, match="is somebody else's: remove or rename it"):
+        with pytest.raises(errors.JobEngineError, match="is somebody else's, or another release's"):
             client.create_job(spec_of(name, "echo other"), name=name)
     # Another name is free, and what comes of it touches nothing else.
     assert client.run(spec_of("ours", "true"), name="ours").state == JobState.JOB_STATE_SUCCEEDED

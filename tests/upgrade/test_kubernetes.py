@@ -119,7 +119,7 @@ def test_a_job_of_another_version_is_left_alone(
             client.cancel_job("running")
         with pytest.raises(errors.JobNotFound):
             client.delete_job("running")
-        with pytest.raises(errors.InvalidRequest, match="that this service didn't make"):
+        with pytest.raises(errors.InvalidRequest, match="that this release didn't make"):
             client.create_job(spec_of("running", "true"), name="running")
     assert server.terminate() == 0
     after = place.api.get(place.path("jobs", "running"))
