@@ -376,15 +376,15 @@ def by_hand(header: dict[str, object], secret: bytes = b"") -> str:
 
 
 RSA_PEM = RSA_KEY.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
-NOW = time.time()
 
 
-@pytest.mark.parametrize(
-    ("credential", "problem"),
-    [
-        (token(exp=NOW - 31), "has expired"),
-        (token(nbf=NOW + 600), "isn't valid yet"),
-        (token(iat=NOW + 600), "isn't valid yet"),
+def bad_tokens() -> list[tuple[str, str]]:
+    """Tokens, and what is said of each. Made when they are needed: they are good for minutes."""
+    now = time.time()
+    return [
+        (token(exp=now - 31), "has expired"),
+        (token(nbf=now + 600), "isn't valid yet"),
+        (token(iat=now + 600), "isn't valid yet"),
         (token(iss="https://elsewhere.example.org"), f"get a JWT of {ISSUER} for"),
         (token(iss=[ISSUER]), "isn't of an issuer that is trusted"),
         (token(aud="somebody"), f"for somebody else: get a JWT of {ISSUER}"),
@@ -413,11 +413,15 @@ NOW = time.time()
         ("aaaa.bbbb.cccc", "malformed"),
         ("a.b", "isn't known here"),
         (f"{base64.b64encode(b'[' * 9000).decode()}.AAAA.AAAA", "malformed"),
-    ],
-)
-async def test_a_jwt_that_is_not_good_is_refused(
-    credential: str, problem: str, key_file: Path
-) -> None:
+    ]
+
+
+PROBLEMS = [problem for _, problem in bad_tokens()]
+
+
+@pytest.mark.parametrize("number", range(len(PROBLEMS)), ids=PROBLEMS)
+async def test_a_jwt_that_is_not_good_is_refused(number: int, key_file: Path) -> None:
+    credential, problem = bad_tokens()[number]
     assert problem in await refusal(of_file(key_file), credential)
 
 
