@@ -1,6 +1,7 @@
 """Where an issuer's keys come from, a file or a URL, and how they are kept fresh."""
 
 import asyncio
+import functools
 import random
 import time
 from pathlib import Path
@@ -71,50 +72,31 @@ def key_source(issuer: JwtIssuer) -> KeySource:
     return KeyUrl(issuer) if issuer.is_url else KeyFile(issuer)
 
 
-class KeyFile:
+class KeyFile(ReloadedFile[Keys]):
     """Keys in a file; while it is malformed, the last good ones."""
 
     def __init__(self, issuer: JwtIssuer) -> None:
-        self._issuer = issuer
-        self.file = ReloadedFile("jwks", Path(issuer.jwks), self._read)
+        super().__init__("jwks", Path(issuer.jwks), functools.partial(_read, issuer))
 
     @property
     def keys(self) -> Keys:
         """Those known now."""
-        return self.file.content
-
-    @property
-    def version(self) -> int:
-        """Increases whenever the keys have changed."""
-        return self.file.version
-
-    @property
-    def fine(self) -> bool:
-        """Whether the file was good when it last changed."""
-        return self.file.fine
-
-    @property
-    def read_time(self) -> float:
-        """When that was read which counts."""
-        return self.file.read_time
+        return self.content
 
     async def refresh(self) -> None:
         """Nothing: the file is looked at often enough."""
 
-    async def follow(self) -> None:
-        """Read the file again whenever it has changed."""
-        await self.file.follow()
 
-    def _read(self, path: Path) -> Keys:
-        try:
-            return keys.parse(read_bytes(path, keys.MAX_BYTES), self._issuer.algorithms)
-        except OSError as error:
-            raise ValueError(
-                f"{path}: {error.strerror or error}: name a file with the keys of "
-                f"{self._issuer.issuer}, or an https URL"
-            ) from error
-        except ValueError as error:
-            raise ValueError(f"{path}: {error}") from None
+def _read(issuer: JwtIssuer, path: Path) -> Keys:
+    try:
+        return keys.parse(read_bytes(path, keys.MAX_BYTES), issuer.algorithms)
+    except OSError as error:
+        raise ValueError(
+            f"{path}: {error.strerror or error}: name a file with the keys of "
+            f"{issuer.issuer}, or an https URL"
+        ) from error
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from None
 
 
 class KeyUrl:

@@ -53,7 +53,7 @@ def digest(token: str) -> bytes:
     return hashlib.sha256(token.encode()).digest()
 
 
-class TokenFile:
+class TokenFile(ReloadedFile[dict[bytes, Identity]]):
     """Tokens that the operator has handed out; while the file is malformed, the last good ones."""
 
     name = "tokens"
@@ -65,31 +65,12 @@ class TokenFile:
         Raises:
             BadTokenFile: it can't be used.
         """
-        self.file = ReloadedFile("token_file", path, _read)
-
-    @property
-    def version(self) -> int:
-        """Increases whenever the file has changed."""
-        return self.file.version
-
-    @property
-    def fine(self) -> bool:
-        """Whether the file was good when it last changed."""
-        return self.file.fine
-
-    @property
-    def read_time(self) -> float:
-        """When that was read which counts."""
-        return self.file.read_time
+        super().__init__("token_file", path, _read)
 
     async def identify(self, token: str, digest: bytes) -> Identity | None:
         """Whose token it is; None: nobody's."""
         del token
-        return self.file.content.get(digest)
-
-    async def follow(self) -> None:
-        """Read the file again whenever it has changed."""
-        await self.file.follow()
+        return self.content.get(digest)
 
 
 def _read(path: Path) -> dict[bytes, Identity]:
