@@ -9,9 +9,10 @@ from grpc import StatusCode
 from jobengine.v1 import job_engine_pb2 as api
 from server.gate import Caller
 from server.log import AUDIT
+from server.policy import Verb
 
-CHANGES: Final = {"CreateJob": "create", "CancelJob": "cancel", "DeleteJob": "delete"}
-"""The RPCs that change something, and what each is called."""
+CHANGES: Final[frozenset[Verb]] = frozenset(("create", "cancel", "delete"))
+"""What has a line."""
 
 MAX_LOGGED: Final = 128
 """Characters of what a caller sent that a line repeats: callers can't fill the log."""
@@ -20,7 +21,7 @@ _log = structlog.get_logger()
 
 
 def record(
-    rpc: str,
+    verb: Verb,
     caller: Caller | None,
     peer: str,
     request: Message | None,
@@ -38,7 +39,7 @@ def record(
     uid = job.uid if job is not None else getattr(request, "uid", "")
     _log.info(
         AUDIT,
-        verb=CHANGES[rpc],
+        verb=verb,
         job=name[:MAX_LOGGED],
         uid=uid[:MAX_LOGGED],
         subject=caller.rights.subject if caller is not None else "",

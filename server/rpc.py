@@ -89,7 +89,7 @@ class Rpcs:
     def _unary(
         self, name: str, parse: Parse, answer: Answer
     ) -> Callable[[bytes, Context], Awaitable[Message | bytes]]:
-        changes = name in audit.CHANGES
+        verb = _VERBS.get(name)
         rpc = self._metrics.rpcs[name]
 
         async def call(raw: bytes, context: Context) -> Message | bytes:
@@ -99,16 +99,16 @@ class Rpcs:
                     caller = await self._gate.admit(context)
                     with self._gate.calling(caller):
                         request = parse(raw)
-                        _require(name, caller)
+                        _require(verb, caller)
                         response = await answer(request, caller)
                         return response
                 except Exception as error:  # noqa: BLE001
                     counted.code, status = self._status(name, error)
                     await _abort(context, counted.code, status)
                 finally:
-                    if changes:
+                    if verb is not None and verb in audit.CHANGES:
                         outcome = _outcome(counted.code, response)
-                        audit.record(name, caller, context.peer(), request, response, outcome)
+                        audit.record(verb, caller, context.peer(), request, response, outcome)
                         self._metrics.audit_lines += 1
 
         return call
@@ -116,13 +116,14 @@ class Rpcs:
     def _stream(
         self, name: str, parse: Parse, tell: Tell
     ) -> Callable[[bytes, Context], Awaitable[None]]:
+        verb = _VERBS.get(name)
         rpc = self._metrics.rpcs[name]
 
         async def call(raw: bytes, context: Context) -> None:
             with rpc.call() as counted:
                 try:
                     caller = await self._gate.admit(context)
-                    _require(name, caller)
+                    _require(verb, caller)
                     with self._gate.streaming(caller, context):
                         async with aclosing(tell(parse(raw), caller)) as responses:
                             async for response in responses:
@@ -144,9 +145,9 @@ class Rpcs:
         return to_status(error)
 
 
-def _require(rpc: str, caller: Caller) -> None:
+def _require(verb: Verb | None, caller: Caller) -> None:
     """Refuse who may do such a thing with no job at all; with which jobs, the service says."""
-    if (verb := _VERBS.get(rpc)) is not None:
+    if verb is not None:
         caller.rights.require(verb)
 
 
