@@ -37,6 +37,7 @@ from server.files import Changes
 from server.identity import ANONYMOUS, Identity
 from server.tls import ServerCertificate
 from tests.certificates import Authority, Issued
+from tests.server.secure import serving_methods
 
 ISSUER = "https://issuer.example.org"
 AUDIENCE = "jobengine"
@@ -751,14 +752,8 @@ async def serving(
     methods: dict[str, grpc.RpcMethodHandler[bytes, bytes]] = {
         "Who": grpc.unary_unary_rpc_method_handler(who)
     }
-    server = grpc.aio.server()
-    server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler("test", methods),))
-    port = server.add_secure_port("127.0.0.1:0", certificate.server_credentials())
-    await server.start()
-    try:
+    async with serving_methods(certificate, methods) as port:
         yield port
-    finally:
-        await server.stop(0)
 
 
 async def who_am_i(

@@ -27,6 +27,7 @@ from cryptography.hazmat.primitives.serialization import (
 from server import tls
 from server.tls import BadCertificate, ServerCertificate
 from tests.certificates import Authority, Issued
+from tests.server.secure import serving_methods
 
 OWN_CONNECTION = (("grpc.use_local_subchannel_pool", 1),)
 """Without it, gRPC hands channels that are alike the same connection."""
@@ -52,14 +53,8 @@ async def serving(certificate: ServerCertificate) -> AsyncIterator[int]:
         "Echo": grpc.unary_unary_rpc_method_handler(answer),
         "Echoes": grpc.stream_stream_rpc_method_handler(answers),
     }
-    server = grpc.aio.server()
-    server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler("test", methods),))
-    port = server.add_secure_port("127.0.0.1:0", certificate.server_credentials())
-    await server.start()
-    try:
+    async with serving_methods(certificate, methods) as port:
         yield port
-    finally:
-        await server.stop(0)
 
 
 def channel(port: int, authority: Authority, client: Issued | None = None) -> grpc.aio.Channel:
