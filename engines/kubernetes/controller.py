@@ -42,7 +42,10 @@ TRY_AGAIN: Final = Backoff(first=0.2, longest=30.0)
 MAX_CONFLICTS: Final = 20
 """How often a Job may be changed by others while this server wants to change it."""
 
-_START, _TTL = "start", "ttl"
+NOTE_START_SECONDS: Final = 5.0
+"""A start is noted so long after it is seen: jobs that end before that need no note."""
+
+_START_TIMEOUT, _STARTED, _TTL = "start-timeout", "started", "ttl"
 
 _log = structlog.get_logger(__name__)
 
@@ -196,9 +199,12 @@ class Controller:
             self._spawn(tracked, lambda: self._finish(tracked))
 
     def _carry_on(self, tracked: Tracked, status: Status) -> None:
-        if not tracked.start_noted and tracked.start_goes:
-            tracked.start_noted = True
-            self._spawn(tracked, lambda: self.note_start(tracked))
+        if tracked.start_goes:
+            self._note_start_soon(tracked)
+        elif status.start_time is not None and not tracked.start_seen:
+            tracked.start_seen = True
+            due = time.time() + NOTE_START_SECONDS
+            self._timers.add(Timer(due, _STARTED, tracked.intent.name, tracked.intent.uid))
         if tracked.stopping or tracked.deleted:
             return
         intent = tracked.intent
@@ -209,6 +215,12 @@ class Controller:
             if deadline is not None and not tracked.deadline_set:
                 tracked.deadline_set = True
                 self._spawn(tracked, lambda: self._set_deadline(tracked, deadline))
+
+    def _note_start_soon(self, tracked: Tracked) -> None:
+        """Pods that tell it may be taken away, also while no server looks."""
+        if not tracked.start_noted:
+            tracked.start_noted = True
+            self._spawn(tracked, lambda: self.note_start(tracked))
 
     def _stop_soon(self, tracked: Tracked, reason: str, message: str) -> None:
         tracked.stopping = True
@@ -365,14 +377,19 @@ class Controller:
         intent = tracked.intent
         if intent.start_timeout is not None:
             due = intent.create_time + intent.start_timeout
-            self._timers.add(Timer(due, _START, intent.name, intent.uid))
+            self._timers.add(Timer(due, _START_TIMEOUT, intent.name, intent.uid))
 
     def _due(self, timer: Timer) -> None:
+        tracked = self.active.get(timer.uid)
         if timer.kind == _TTL:
             self._spawn_removal(timer)
-            return
-        tracked = self.active.get(timer.uid)
-        if tracked is None or tracked.status.start_time is not None or tracked.stopping:
+        elif tracked is not None and timer.kind == _STARTED:
+            self._note_start_soon(tracked)
+        elif tracked is not None:
+            self._start_overdue(tracked)
+
+    def _start_overdue(self, tracked: Tracked) -> None:
+        if tracked.status.start_time is not None or tracked.stopping:
             return
         reason = facts.PULL_FAILED if tracked.pull_fails else facts.START_TIMEOUT
         waited = f"it didn't start within {tracked.intent.start_timeout:g} s"

@@ -10,7 +10,7 @@ and the Job has annotations:
 
     jobengine.dev/intent    what has to be known to carry it on (JSON)
     jobengine.dev/spec      the spec as it was sent (the message's bytes, zlib, base64)
-    jobengine.dev/start     when its command first ran, once a pod that tells it is to go (seconds)
+    jobengine.dev/start     when its command first ran, noted some seconds later (seconds)
     jobengine.dev/stop      the decision that it has to end, where there was one (JSON)
     jobengine.dev/end       its terminal status, once it was seen (JSON)
 

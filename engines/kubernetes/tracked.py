@@ -45,6 +45,7 @@ class Tracked:
         self.trouble: EngineError | None = None
         self.stopping = False
         self.ending = False
+        self.start_seen = False
         self.start_noted = False
         self.deadline_set = False
         self.changed = asyncio.Event()

@@ -447,6 +447,36 @@ async def test_pod_is_deleted_behind_the_service(quiet_place: Place, grace: int)
         assert len(retried.runs()) == 2
 
 
+async def test_pod_goes_while_no_server_is_there(quiet_place: Place) -> None:
+    """The next server knows that the job has run, though nothing of it does."""
+    place = quiet_place
+    async with KubernetesStory(place, may_repeat=True) as story:
+        await story.begin()
+        task = KubernetesTask("job", place.directory, retry_body(), {"max_retries": 1})
+        story.submit(task)
+        await until_running(story, [task])
+        await wait_until("its start is noted", lambda: place.objects("jobs") and start_of(place))
+        await asyncio.to_thread(story.server.kill)
+        await allow_no_pods(place)
+        (pod,) = place.objects("pods")
+        await asyncio.to_thread(
+            place.api.delete, place.path("pods", pod["metadata"]["name"]), {"gracePeriodSeconds": 1}
+        )
+        await wait_until("it is gone", lambda: not place.objects("pods"))
+        await asyncio.to_thread(story.server.start)
+        status = await story.client.read_status("job", fresh=True)
+        assert (state_name(status), status.active) == ("RUNNING", 0)
+        await asyncio.to_thread(place.api.delete, place.path("resourcequotas", "none"))
+        await story.settle()
+        await story.check()
+        assert state_name(story.ended["job"]) == "SUCCEEDED"
+
+
+def start_of(place: Place) -> object:
+    (job,) = place.objects("jobs")
+    return job["metadata"]["annotations"].get("jobengine.dev/start")
+
+
 def retry_body() -> str:
     return f"[ $(grep -c ^start $t) -gt 1 ] && leave 0; {RUNS_ON}"
 
@@ -531,13 +561,16 @@ def deletion_of(place: Place, name: str) -> dict[str, Any]:
 
 
 async def test_quota_leaves_no_room_for_pods(quiet_place: Place) -> None:
-    place = quiet_place
-    quota = {"metadata": {"name": "none"}, "spec": {"hard": {"pods": "0"}}}
-    place.api.post(place.path("resourcequotas"), quota)
-    await wait_until("the quota holds", lambda: quota_holds(place))
-    async with KubernetesStory(place) as story:
+    await allow_no_pods(quiet_place)
+    async with KubernetesStory(quiet_place) as story:
         await story.begin()
         await never_starts(story, "exceeded quota: none")
+
+
+async def allow_no_pods(place: Place) -> None:
+    quota = {"metadata": {"name": "none"}, "spec": {"hard": {"pods": "0"}}}
+    await asyncio.to_thread(place.api.post, place.path("resourcequotas"), quota)
+    await wait_until("the quota holds", lambda: quota_holds(place))
 
 
 def quota_holds(place: Place) -> bool:

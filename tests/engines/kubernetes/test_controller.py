@@ -294,6 +294,20 @@ async def test_the_deadline_is_set_once_it_has_started(tmp_path: Path) -> None:
         assert patch == {"spec": {"activeDeadlineSeconds": 100}}
 
 
+async def test_a_start_is_noted_while_a_pod_tells_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(controller_, "NOTE_START_SECONDS", 0.01)
+    job = ours(a_job())
+    async with following(tmp_path, patched(job, 9)) as followed:
+        followed.controller.take_job(Put(ours(a_job())))
+        followed.controller.take_pod(Put(of_job(a_pod("Running", running(NEW_YEAR + 40)))))
+        await followed.asked(1)
+        (patch,) = followed.server.bodies
+        annotations = record.start_annotation(NEW_YEAR + 40)
+        assert patch == {"metadata": {"resourceVersion": "5", "annotations": annotations}}
+
+
 async def test_an_older_version_changes_nothing(tmp_path: Path) -> None:
     stop = Stop(facts.CANCELLED, NEW_YEAR + 3, 0.0)
     async with following(tmp_path) as followed:
