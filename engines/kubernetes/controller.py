@@ -185,7 +185,8 @@ class Controller:
         status = tracked.judge()
         tracked.tell()
         if not status.state.terminal:
-            self._show(tracked.intent, status)
+            if not self._may_be_taken_back(tracked):
+                self._show(tracked.intent, status)
             self._carry_on(tracked, status)
         elif record.read_end(tracked.job) is not None:
             self._over(tracked, status)
@@ -197,6 +198,11 @@ class Controller:
         elif not tracked.ending:
             tracked.ending = True
             self._spawn(tracked, lambda: self._finish(tracked))
+
+    def _may_be_taken_back(self, tracked: Tracked) -> bool:
+        """Whether the next server may not know of a start: that is noted before it is told."""
+        known = self.jobs[tracked.intent.name].status.start_time
+        return tracked.start_goes and known is None and record.read_start(tracked.job) is None
 
     def _carry_on(self, tracked: Tracked, status: Status) -> None:
         if tracked.start_goes:

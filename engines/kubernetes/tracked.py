@@ -84,9 +84,13 @@ class Tracked:
         """Whether no pod that stays tells that the job has started."""
         if self.status.start_time is None:
             return False
-        return self.deleted or not any(
-            attempt.start_time and not (attempt.deleted or attempt.disrupted)
-            for attempt in read_attempts(self.pods.values())
+        return (
+            self.deleted
+            or self.stopping
+            or not any(
+                attempt.start_time and not (attempt.deleted or attempt.disrupted)
+                for attempt in read_attempts(self.pods.values())
+            )
         )
 
     @property

@@ -161,11 +161,12 @@ def _tells_each_end_once(history: History, watch: Watch) -> Problems:
 
 
 def _tells_what_vanished(history: History, watch: Watch) -> Problems:
-    """DELETED for each job that is gone; raw watchers may be told by its absence."""
+    """DELETED for each job that is gone; raw watchers may be told by its absence, and twice: that
+    is for `_nothing_is_repeated` to judge."""
     listed = {job.uid for job in history.listed[watch.selector].values()}
     for uid, told in _by_uid(watch).items():
         deletions = sum(each.event == DELETED for each in told)
-        if uid not in listed and deletions != 1 and not (watch.raw and not deletions):
+        if uid not in listed and deletions != 1 and not watch.raw:
             yield f"{uid} is gone, and was told so {deletions} times"
 
 

@@ -34,8 +34,8 @@ def tell(uid: str, status: JobStatus, event: int = STATUS, cursor: str = CURSORS
     return Told(event, LIVES[uid].name if uid in LIVES else "who", uid, status, cursor)
 
 
-def gone(uid: str, status: JobStatus = CANCELLED) -> Told:
-    return tell(uid, status, DELETED)
+def gone(uid: str, status: JobStatus = CANCELLED, cursor: str = CURSORS) -> Told:
+    return tell(uid, status, DELETED, cursor)
 
 
 def synced(*, full: bool = True) -> Told:
@@ -93,6 +93,9 @@ GOOD: Mapping[str, Watch] = {
     ),
     "a raw watcher's list that was cut": of_all(
         LISTING, replace(LISTING, call=2), replace(synced(), call=2), raw=True
+    ),
+    "raw: a deletion told in a list, and by the call that goes on from that": of_all(
+        LISTING, gone("2", cursor=""), synced(), gone("2"), synced(full=False), raw=True
     ),
 }
 
@@ -176,6 +179,10 @@ BAD: Mapping[str, tuple[Watch, str]] = {
     "back after the deletion": (
         of_all(synced(), END, gone("2"), tell("2", CANCELLED), gone("2")),
         "came back",
+    ),
+    "raw: a deletion told twice after the list": (
+        of_all(LISTING, synced(), gone("2"), gone("2"), raw=True),
+        "told twice in a row",
     ),
     "raw: back after the deletion": (
         of_all(synced(), END, gone("2"), tell("2", CANCELLED), raw=True),

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import copy
 import json
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -27,6 +28,7 @@ from tests.engines.kubernetes.api_server import Answer, ScriptedServer, refusal
 from tests.engines.kubernetes.objects import (
     a_job,
     a_pod,
+    at,
     complete_job,
     ended,
     failed_job,
@@ -306,6 +308,27 @@ async def test_a_start_is_noted_while_a_pod_tells_it(
         (patch,) = followed.server.bodies
         annotations = record.start_annotation(NEW_YEAR + 40)
         assert patch == {"metadata": {"resourceVersion": "5", "annotations": annotations}}
+
+
+@pytest.mark.parametrize("how", ["deleted", "stopped"])
+async def test_a_start_is_noted_before_it_is_told_where_its_pod_is_to_go(
+    tmp_path: Path, how: str
+) -> None:
+    """Or the next server, which finds no pod, would say that the job is pending."""
+    said = record.stop_annotation(Stop(facts.CANCELLED, NEW_YEAR + 3, 0.0))
+    job = ours(a_job(), **(said if how == "stopped" else {}))
+    if how == "deleted":
+        job["metadata"]["deletionTimestamp"] = at(NEW_YEAR + 3)
+    noted = copy.deepcopy(job)
+    async with following(tmp_path, patched(noted, 9)) as followed:
+        followed.controller.take_job(Put(job))
+        followed.controller.take_pod(Put(of_job(a_pod("Running", running(NEW_YEAR + 40)))))
+        assert followed.controller.jobs["job"].status.state is State.PENDING
+        await followed.asked(1)
+        while record.read_start(followed.controller.active[UID].job) is None:
+            await asyncio.sleep(0.001)  # nobody tells
+        followed.controller.take_job(Put(noted))
+        assert followed.controller.jobs["job"].status.state is State.RUNNING
 
 
 async def test_an_older_version_changes_nothing(tmp_path: Path) -> None:
