@@ -315,20 +315,22 @@ async def test_a_start_is_noted_before_it_is_told_where_its_pod_is_to_go(
     tmp_path: Path, how: str
 ) -> None:
     """Or the next server, which finds no pod, would say that the job is pending."""
-    said = record.stop_annotation(Stop(facts.CANCELLED, NEW_YEAR + 3, 0.0))
-    job = ours(a_job(), **(said if how == "stopped" else {}))
+    job = ours(a_job())
     if how == "deleted":
         job["metadata"]["deletionTimestamp"] = at(NEW_YEAR + 3)
+    else:
+        stop = Stop(facts.CANCELLED, NEW_YEAR + 3, 0.0)
+        job["metadata"]["annotations"] |= record.stop_annotation(stop)
     noted = copy.deepcopy(job)
     async with following(tmp_path, patched(noted, 9)) as followed:
         followed.controller.take_job(Put(job))
         followed.controller.take_pod(Put(of_job(a_pod("Running", running(NEW_YEAR + 40)))))
-        assert followed.controller.jobs["job"].status.state is State.PENDING
+        assert [job.status.state for job in followed.controller.jobs.values()] == [State.PENDING]
         await followed.asked(1)
         while record.read_start(followed.controller.active[UID].job) is None:
             await asyncio.sleep(0.001)  # nobody tells
         followed.controller.take_job(Put(noted))
-        assert followed.controller.jobs["job"].status.state is State.RUNNING
+        assert [job.status.state for job in followed.controller.jobs.values()] == [State.RUNNING]
 
 
 async def test_an_older_version_changes_nothing(tmp_path: Path) -> None:
