@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from engines.base import Snapshot as Snapshot
     from engines.base import State as State
     from engines.base import Status as Status
+    from engines.base import spec_hash as spec_hash
     from engines.config import JobManager as JobManager
     from engines.errors import CapabilityMissing as CapabilityMissing
     from engines.errors import EngineError as EngineError

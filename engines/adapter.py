@@ -25,12 +25,11 @@ from engines.errors import (
     EngineFailed,
     EngineTimeout,
     EngineUnavailable,
-    FieldViolation,
     JobAlreadyExists,
     JobNotFound,
     UidMismatch,
 )
-from engines.features import SPEC_CAPABILITIES, unsupported_fields
+from engines.features import SPEC_CAPABILITIES
 from engines.feed import Feed
 from engines.plain import PlainCalls
 from engines.threads import PATIENCE_SECONDS, TooManyCalls
@@ -67,8 +66,11 @@ class PlainEngine(Engine):
     The class may set: `thread_safe` (default False: one call at a time, except next to one
     that takes longer than 1 s; a class that must never be entered twice holds its own lock),
     `call_timeout_seconds` (30), `poll_interval_seconds` (0.2), `name`, and `capabilities`
-    (those about specs that it has: other specs are refused; a class that doesn't say is
-    handed every spec as it is, and decides for itself).
+    (those about specs that it has, or their names: other specs are refused; a class that doesn't
+    say is handed every spec as it is, and decides for itself).
+
+    Raises:
+        ValueError: there is no capability of that name.
     """
 
     capabilities = SPEC_CAPABILITIES
@@ -76,9 +78,9 @@ class PlainEngine(Engine):
     def __init__(self, plain: object) -> None:
         self._calls = PlainCalls(plain)
         self.name = str(getattr(plain, "name", type(plain).__name__))
-        declared: Iterable[Capability] | None = getattr(plain, "capabilities", None)
+        declared: Iterable[Capability | str] | None = getattr(plain, "capabilities", None)
         if declared is not None:
-            self.capabilities = frozenset(declared) & SPEC_CAPABILITIES
+            self.capabilities = frozenset(map(_capability, declared)) & SPEC_CAPABILITIES
         self._retries = declared is not None and Capability.RETRIES in self.capabilities
         self.poll_interval_seconds = getattr(plain, "poll_interval_seconds", POLL_INTERVAL_SECONDS)
         self._timeout: float = getattr(plain, "call_timeout_seconds", CALL_TIMEOUT_SECONDS)
@@ -104,10 +106,6 @@ class PlainEngine(Engine):
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-
-    def check_spec(self, spec: JobSpec) -> Sequence[FieldViolation]:
-        """As in the contract."""
-        return unsupported_fields(spec, self.capabilities, self.name)
 
     async def create_job(self, name: str, spec: JobSpec, *, request_id: str = "") -> Job:
         """As in the contract; where the caller leaves, the creation goes on."""
@@ -296,3 +294,13 @@ class PlainEngine(Engine):
             raise EngineTimeout(
                 f"{self._calls.label(method)} has not returned in {self._timeout:g} s"
             ) from error
+
+
+def _capability(declared: Capability | str) -> Capability:
+    if not isinstance(declared, str):
+        return declared
+    try:
+        return Capability[declared]
+    except KeyError:
+        known = ", ".join(sorted(each.name for each in SPEC_CAPABILITIES))
+        raise ValueError(f"capabilities: there is no {declared!r}, only {known}") from None

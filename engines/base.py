@@ -226,7 +226,7 @@ class Engine(abc.ABC):
     """What operators call this engine."""
 
     capabilities: frozenset[Capability] = frozenset()
-    """What the engine can do; may become known on entering."""
+    """What the engine can do; may become known on entering, or later."""
 
     limits: Limits = Limits()
     """What limits apply."""
@@ -298,9 +298,11 @@ class Engine(abc.ABC):
     def check_spec(self, spec: JobSpec) -> Sequence[FieldViolation]:
         """Say which fields of the spec this engine can't honour (paths from `spec.`).
 
-        Pure and quick; called before `create_job`.
+        Pure and quick; called before `create_job`. This default goes by the capabilities.
         """
-        return ()
+        from engines.features import unsupported_fields
+
+        return unsupported_fields(spec, self.capabilities, self.name)
 
     async def read_version(self) -> str:
         """The version of what runs the jobs, empty where there is none."""

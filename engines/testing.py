@@ -1,26 +1,27 @@
 """The conformance suite: what any engine must do, as tests that its author runs.
 
-A subclass in a test module of the author's gives two fixtures, an entered engine and what it
-can be made to do:
+A subclass in a test module of the author's gives one fixture, which makes the engine, and says what
+that can do:
 
     class TestMyEngine(EngineConformance):
-        @pytest.fixture
-        async def engine(self):
-            async with MyEngine() as engine:
-                yield engine
+        capabilities = {Capability.COMMANDS, Capability.LIST}
 
         @pytest.fixture
-        def workload(self, tmp_path):
-            return ShellWorkload(tmp_path)
+        def make_engine(self):
+            return MyEngine
 
-Tests of what the engine doesn't declare in its capabilities are skipped. Needs the extra
-`testing`, with asyncio_mode "auto", and for readable failures, in conftest.py,
-`pytest.register_assert_rewrite("engines.testing")`.
+Tests of what the engine doesn't declare are skipped, and one that declares other capabilities than
+the table fails. An engine that doesn't run `/bin/sh` also needs a fixture `workload`: a `Workload`
+that says what it can be made to do. Needs the extra `testing`, with asyncio_mode "auto",
+and for readable failures, in conftest.py, `pytest.register_assert_rewrite("engines.testing")`.
+
+`jobengine engine check` runs the same suite without a test module.
 """
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection, Sequence
+from pathlib import Path
 from typing import ClassVar, TypeVar
 from uuid import uuid4
 
@@ -53,7 +54,17 @@ from engines.features import FIELDS
 from engines.workload import ShellWorkload, Watched, Workload, watching
 from jobengine.v1.job_pb2 import EmptyDirectory, JobSpec, Mount, Resources, SecretReference
 
-__all__ = ["EngineConformance", "ShellWorkload", "Watched", "Workload", "needs", "watching"]
+__all__ = [
+    "Capability",
+    "EngineConformance",
+    "Place",
+    "ShellWorkload",
+    "Watched",
+    "Workload",
+    "needed_by",
+    "needs",
+    "watching",
+]
 
 Test = TypeVar("Test", bound=Callable[..., object])
 
@@ -91,8 +102,46 @@ def needs(*capabilities: Capability) -> Callable[[Test], Test]:
 _NEEDS: dict[str, Sequence[Capability]] = {}
 
 
+def needed_by(test: Callable[..., object]) -> Sequence[Capability]:
+    """The capabilities without which the test is skipped."""
+    return _NEEDS.get(test.__qualname__, ())
+
+
+Enter = Callable[[], contextlib.AbstractAsyncContextManager[Engine]]
+
+
+class Place:
+    """Where an engine's jobs are. There is one `engine` at a time, as there is one server."""
+
+    engine: Engine
+
+    def __init__(self, enter: Enter) -> None:
+        self._enter = enter
+        self._stack = contextlib.AsyncExitStack()
+
+    async def open(self) -> None:
+        """Make an engine, and enter it."""
+        self.engine = await self._stack.enter_async_context(self._enter())
+
+    async def close(self) -> None:
+        """Leave the engine; its jobs stay as they are, if they can."""
+        await self._stack.aclose()
+
+    async def restart(self) -> Engine:
+        """Leave the engine, and enter a new one in its place."""
+        await self.close()
+        await self.open()
+        return self.engine
+
+
 class EngineConformance:
-    """The suite. A subclass gives the fixtures `engine` and `workload`."""
+    """The suite. A subclass gives the fixture `make_engine`, and says what its engine can do."""
+
+    capabilities: ClassVar[Collection[Capability] | None] = None
+    """What the engine has to declare. None: whatever it does declare."""
+
+    by_place: ClassVar[Collection[Capability]] = ()
+    """What it may declare as well, since that goes by what it runs on."""
 
     tells_exit_codes: ClassVar[bool] = True
     """Whether the engine knows how instances ended; plain classes don't."""
@@ -108,24 +157,43 @@ class EngineConformance:
     """How long anything may take that should happen soon."""
 
     @pytest.fixture
-    def engine(self) -> Engine:
-        """An entered engine, left at the test's end."""
-        raise NotImplementedError
+    def make_engine(self) -> Callable[[], Engine]:
+        """Makes engines that aren't entered yet, all with the same jobs where these last."""
+        raise NotImplementedError("give the fixture make_engine")
 
     @pytest.fixture
-    def workload(self) -> Workload:
+    def workload(self, tmp_path: Path) -> Workload:
         """What the engine can be made to do."""
-        raise NotImplementedError
+        return ShellWorkload(tmp_path)
+
+    @contextlib.asynccontextmanager
+    async def enter(self, make_engine: Callable[[], Engine]) -> AsyncGenerator[Engine]:
+        """Make an engine, and enter it; for suites that put something before the engine."""
+        async with make_engine() as engine:
+            yield engine
+
+    @pytest.fixture
+    async def place(self, make_engine: Callable[[], Engine]) -> AsyncIterator[Place]:
+        """The engine's jobs, with an entered engine."""
+        place = Place(lambda: self.enter(make_engine))
+        await place.open()
+        yield place
+        await place.close()
+
+    @pytest.fixture
+    def engine(self, place: Place) -> Engine:
+        """The engine, entered, and left at the test's end."""
+        return place.engine
 
     @pytest.fixture(autouse=True)
     def skip_what_it_lacks(self, request: pytest.FixtureRequest, engine: Engine) -> None:
         """Skip tests of capabilities that the engine doesn't declare."""
-        needed = _NEEDS.get(request.function.__qualname__, ())
+        needed = needed_by(request.function)
         if lacking := [c.name for c in needed if c not in engine.capabilities]:
             pytest.skip(f"the engine {engine.name!r} has no {', '.join(lacking)}")
 
     @pytest.fixture
-    async def new_name(self, engine: Engine) -> AsyncIterator[Callable[[], str]]:
+    async def new_name(self, place: Place) -> AsyncIterator[Callable[[], str]]:
         """Makes names; jobs of these names are deleted at the test's end."""
         names: list[str] = []
 
@@ -136,7 +204,7 @@ class EngineConformance:
         yield make
         for name in names:
             with contextlib.suppress(JobNotFound):
-                await engine.delete_job(name, grace_seconds=0)
+                await place.engine.delete_job(name, grace_seconds=0)
 
     @pytest.fixture
     def name(self, new_name: Callable[[], str]) -> str:
@@ -148,6 +216,13 @@ class EngineConformance:
         """A watch that began before the test."""
         async with watching(engine, self.deadline_seconds) as watched:
             yield watched
+
+    async def test_it_can_do_what_is_declared(self, engine: Engine) -> None:
+        if self.capabilities is None:
+            pytest.skip("no table of capabilities is given to hold it against")
+        told = {capability.name for capability in engine.capabilities}
+        must = {capability.name for capability in self.capabilities}
+        assert must <= told <= must | {capability.name for capability in self.by_place}
 
     # -- create, read, delete -----------------------------------------------------------------
 
@@ -583,6 +658,40 @@ class EngineConformance:
         assert _ends(watched, job) == [State.SUCCEEDED]
         with pytest.raises(JobNotFound):
             await engine.read_job(name)
+
+    @needs(Capability.MEMORY_LIMIT)
+    async def test_memory_limit(
+        self, engine: Engine, workload: Workload, name: str, watched: Watched
+    ) -> None:
+        spec = workload.fills(512 << 20)
+        spec.resources.memory_bytes = 64 << 20
+        status = await watched.end_of(await engine.create_job(name, spec))
+        assert status.state is State.FAILED
+        if self.tells_exit_codes:  # some commands report by themselves that they get no more
+            assert status.reason in {Reason.OOM_KILLED, Reason.SIGNALLED, Reason.NON_ZERO_EXIT}
+
+    @needs(Capability.DURABLE)
+    async def test_jobs_outlive_the_server(
+        self, place: Place, workload: Workload, new_name: Callable[[], str]
+    ) -> None:
+        spec = workload.succeeds()
+        async with watching(place.engine, self.deadline_seconds) as watched:
+            ended = await place.engine.create_job(new_name(), spec, request_id="request-1")
+            status = await watched.end_of(ended)
+            runs, ends = [
+                await place.engine.create_job(new_name(), workload.lasts(seconds))
+                for seconds in (A_LONG_TIME_SECONDS, 1)
+            ]
+            await watched.reaches(runs, State.RUNNING)
+        engine = await place.restart()
+        async with watching(engine, self.deadline_seconds) as watched:
+            assert (await watched.reaches(runs, State.RUNNING)).start_time is not None
+            assert (await watched.end_of(ends)).state is State.SUCCEEDED
+            found = await engine.read_job(ended.name)
+            assert (found.uid, found.status) == (ended.uid, status)
+            assert found.spec_hash == spec_hash(spec)
+            await engine.delete_job(runs.name, grace_seconds=0)
+            await watched.removal_of(runs)
 
     # -- what it lacks ------------------------------------------------------------------------
 

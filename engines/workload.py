@@ -3,13 +3,18 @@
 import abc
 import asyncio
 import contextlib
+import math
 import shlex
+import time
 from collections.abc import AsyncGenerator, Callable, Sequence
 from pathlib import Path
 from uuid import uuid4
 
 from engines.base import Changed, Contact, Engine, Event, Job, Removed, Snapshot, State, Status
 from jobengine.v1.job_pb2 import JobSpec
+
+SHOWN_EVENTS = 5
+"""Of what a watch has told, so many events are shown where it hasn't told enough."""
 
 
 class Workload(abc.ABC):
@@ -53,6 +58,10 @@ class Workload(abc.ABC):
 
     def prints_index(self) -> JobSpec:
         """Writes $JOB_COMPLETION_INDEX and ends well. Capability.INSTANCES and LOGS."""
+        raise NotImplementedError
+
+    def fills(self, memory_bytes: int) -> JobSpec:
+        """Takes so much memory, or fails soon because it doesn't get that. MEMORY_LIMIT."""
         raise NotImplementedError
 
     async def never_starts(self, engine: Engine) -> JobSpec:
@@ -108,6 +117,11 @@ class ShellWorkload(Workload):
         """As in Workload."""
         return self._shell("echo $JOB_COMPLETION_INDEX")
 
+    def fills(self, memory_bytes: int) -> JobSpec:
+        """As in Workload."""
+        # Tail keeps the one line that it is told.
+        return self._shell(f"head -c {memory_bytes} /dev/zero | tail -n 1 >/dev/null")
+
     def _shell(self, script: str) -> JobSpec:
         return JobSpec(image=self._image, command=["/bin/sh", "-c"], args=[script])
 
@@ -153,9 +167,18 @@ class Watched:
                     pass
         return [status for i, status in enumerate(told) if i == 0 or status != told[i - 1]]
 
-    def removed(self, uid: str) -> bool:
-        """Whether the job is gone."""
-        return any(isinstance(event, Removed) and event.uid == uid for event in self.events)
+    def removed(self, uid: str, since: float = math.inf) -> bool:
+        """Whether the job is gone, by a watch that tells all there is, since that moment."""
+        for event in self.events:
+            match event:
+                case Removed(uid=removed) if removed == uid:
+                    return True
+                case Snapshot(jobs=jobs, began=began) if began >= since:
+                    if not any(job.uid == uid for job in jobs):
+                        return True
+                case Snapshot() | Changed() | Removed() | Contact():
+                    pass
+        return False
 
     async def until(self, condition: Callable[[], bool], what: str) -> None:
         """Wait until the condition holds; fail at the deadline, or when the watch has ended."""
@@ -169,7 +192,8 @@ class Watched:
                     await self._news.wait()
         except TimeoutError:
             raise AssertionError(
-                f"not {what} within {self._deadline_seconds:g} s, only: {self.events}"
+                f"not {what} within {self._deadline_seconds:g} s; last heard: "
+                f"{self.events[-SHOWN_EVENTS:]}"
             ) from None
 
     async def reaches(self, job: Job, state: State) -> Status:
@@ -190,7 +214,8 @@ class Watched:
 
     async def removal_of(self, job: Job) -> None:
         """Wait until the job is gone."""
-        await self.until(lambda: self.removed(job.uid), f"the removal of {job.name}")
+        began = time.monotonic()
+        await self.until(lambda: self.removed(job.uid, began), f"the removal of {job.name}")
 
 
 @contextlib.asynccontextmanager

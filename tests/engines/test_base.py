@@ -120,7 +120,10 @@ async def test_the_defaults_of_what_is_optional() -> None:
     async with engine as entered:
         assert entered is engine
     assert engine.capabilities == frozenset()
-    assert engine.check_spec(JobSpec(image="x")) == ()
+    engine.capabilities = frozenset({Capability.IMAGES})
+    assert engine.check_spec(JobSpec(image="x")) == []
+    (violation,) = engine.check_spec(JobSpec(image="x", user="nobody"))
+    assert violation.field == "spec.user"
     assert await engine.read_version() == ""
     with pytest.raises(CapabilityMissing, match="'listing' has no way to cancel a job"):
         await engine.cancel_job("a")

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 
-from engines.base import Engine, Event, Job, Status
+from engines.base import Capability, Engine, Event, Job, Status
 from engines.errors import JobNotFound
 from jobengine.v1.job_pb2 import JobSpec
 
@@ -12,6 +12,7 @@ class ScriptedEngine(Engine):
     """Yields the events, and raises the exceptions, that are put into `script`."""
 
     name = "scripted"
+    capabilities = frozenset({Capability.COMMANDS})
 
     def __init__(self) -> None:
         self.script: asyncio.Queue[Event | Exception] = asyncio.Queue()

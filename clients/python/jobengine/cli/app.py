@@ -37,7 +37,7 @@ _COMMANDS: dict[str, tuple[str, dict[str, Any]]] = {
 }
 
 # What the distribution jobengine-server adds.
-_SERVER_COMMANDS = ("serve", "engines", "doctor", "token")
+_SERVER_COMMANDS = ("serve", "engines", "engine", "doctor", "token")
 
 
 class _LazyGroup(TyperGroup):
@@ -52,7 +52,10 @@ class _LazyGroup(TyperGroup):
             module, _, function = target.partition(":")
             return _command(cmd_name, getattr(importlib.import_module(module), function), settings)
         if entry_point := _entry_points().get(cmd_name):
-            return _command(cmd_name, entry_point.load(), {})
+            found = entry_point.load()
+            if isinstance(found, typer.Typer):
+                return typer.main.get_command(found)
+            return _command(cmd_name, found, {})
         if cmd_name in _SERVER_COMMANDS:
             typer.echo(
                 f"jobengine: `{cmd_name}` comes with the server: pip install jobengine-server",

@@ -1,0 +1,1 @@
+"""Runs jobs of the job engine."""
