@@ -18,7 +18,7 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from opentelemetry.trace import Span, SpanKind, StatusCode
 
 import server
-from engines.base import Engine, Event, Job, LogChunk, LogQuery, Status
+from engines.base import Capability, Engine, Event, Job, Limits, LogChunk, LogQuery, Status
 from engines.errors import FieldViolation
 from jobengine.v1.job_pb2 import JobSpec
 
@@ -101,12 +101,18 @@ class _TracedEngine(Engine):
         self._engine = engine
         self._tracer = tracer
         self.name = engine.name
-        self.limits = engine.limits
+
+    # Asked each time: they may become known after entering.
+    @property
+    def capabilities(self) -> frozenset[Capability]:  # type: ignore[override]
+        return self._engine.capabilities
+
+    @property
+    def limits(self) -> Limits:  # type: ignore[override]
+        return self._engine.limits
 
     async def __aenter__(self) -> Self:
         await self._engine.__aenter__()
-        self.capabilities = self._engine.capabilities
-        self.limits = self._engine.limits
         return self
 
     async def __aexit__(

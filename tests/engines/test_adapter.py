@@ -28,11 +28,11 @@ from engines.errors import (
     UidMismatch,
 )
 from engines.workload import watching
-from jobengine.v1.job_pb2 import JobSpec
+from jobengine import AsyncClient, errors
+from jobengine.v1.job_pb2 import JobSpec, JobStatus
 from server.app import Server
 from server.config import Config
 from tests.engines import plain_class
-from tests.remote import RemoteEngine
 
 DEADLINE_SECONDS = 20.0
 SPEC = JobSpec(command=["true"])
@@ -116,12 +116,12 @@ def patience(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @asynccontextmanager
-async def served(plain: object) -> AsyncIterator[RemoteEngine]:
+async def served(plain: object) -> AsyncIterator[AsyncClient]:
     config = Config(listen="127.0.0.1:0", stop_grace_seconds=1)
     async with Server(PlainEngine(plain), config) as server:
         assert await server.in_touch(DEADLINE_SECONDS)
-        async with RemoteEngine(server.address) as remote:
-            yield remote
+        async with AsyncClient(server.address) as client:
+            yield client
 
 
 @pytest.mark.parametrize(
@@ -135,18 +135,18 @@ async def test_watch_status_of_an_unchanged_class(
     plain: Any = plain_class.YourEngine()  # type: ignore[no-untyped-call]
     popen = functools.partial(subprocess.Popen, stdin=subprocess.PIPE)
     monkeypatch.setattr(plain_class, "subprocess", SimpleNamespace(Popen=popen))
-    async with served(plain) as remote:
-        await remote.create_job("job", JobSpec(command=["/bin/sh", "-c", script]))
-        told: list[Status] = []
-        async for status in remote.watch_status("job"):
-            told.append(status)
-            if status.state is State.RUNNING:
+    async with served(plain) as client:
+        await client.create_job(JobSpec(command=["/bin/sh", "-c", script]), name="job")
+        told: list[JobStatus] = []
+        async for event in client.watch_status("job"):
+            told.append(event.status)
+            if State(event.status.state) is State.RUNNING:
                 plain.processes["job"].stdin.close()
-        assert [(s.active, s.state) for s in told] == [(1, State.RUNNING), (None, end)]
-        assert (told[-1].succeed, told[-1].failed) == counts
-        await remote.delete_job("job")
-        with pytest.raises(JobNotFound):
-            await remote.read_job("job")
+        assert [(s.active, State(s.state)) for s in told] == [(1, State.RUNNING), (0, end)]
+        assert (told[-1].succeed or None, told[-1].failed or None) == counts
+        await client.delete_job("job")
+        with pytest.raises(errors.JobNotFound):
+            await client.read_job("job")
 
 
 @pytest.mark.usefixtures("patience")
@@ -156,13 +156,14 @@ async def test_a_hanging_method_harms_nobody_else_over_grpc() -> None:
     released = plain.hold("read_job", "stuck")
     plain.call_timeout_seconds = 1.0  # type: ignore[attr-defined]
     try:
-        async with served(plain) as remote:
-            stuck = asyncio.create_task(remote.read_job("stuck"))
+        async with served(plain) as client:
+            stuck = asyncio.create_task(client.read_job("stuck"))
             await entered(plain)
-            await remote.create_job("fine", SPEC)
+            await client.create_job(SPEC, name="fine")
             plain.jobs["fine"] = Status(succeed=1)
-            assert [s.state async for s in remote.watch_status("fine")][-1] is State.SUCCEEDED
-            with pytest.raises(EngineTimeout, match=r"Told.read_job has not returned in 1 s"):
+            assert (await client.wait("fine")).succeed == 1
+            late = r"Told.read_job has not returned in 1 s"
+            with pytest.raises(errors.DeadlineExceeded, match=late):
                 await stuck
     finally:
         released.set()

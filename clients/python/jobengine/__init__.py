@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from jobengine._async.client import AsyncClient
     from jobengine._sync.client import Client
     from jobengine.errors import FieldViolation, JobEngineError
+    from jobengine.remote import RemoteEngine
     from jobengine.retry import RetryPolicy
     from jobengine.states import TERMINAL_STATES, is_terminal, reason_name, state_name
     from jobengine.tls import TLS
@@ -58,6 +59,7 @@ __all__ = [
     "Mount",
     "ReadEngineResponse",
     "ReadLogsResponse",
+    "RemoteEngine",
     "Resources",
     "RetryPolicy",
     "SecretReference",
@@ -76,6 +78,7 @@ _HOMES = {
     "jobengine._async.client": ("AsyncClient",),
     "jobengine._sync.client": ("Client",),
     "jobengine.errors": ("FieldViolation", "JobEngineError"),
+    "jobengine.remote": ("RemoteEngine",),
     "jobengine.retry": ("RetryPolicy",),
     "jobengine.states": ("TERMINAL_STATES", "is_terminal", "reason_name", "state_name"),
     "jobengine.tls": ("TLS",),

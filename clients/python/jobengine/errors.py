@@ -48,8 +48,14 @@ class InvalidRequest(JobEngineError):
     """Fields of the request are wrong, or ask for what the engine can't do; see `violations`."""
 
 
-class JobNotFound(JobEngineError):
-    """There is no such job, or the one that was followed is gone."""
+class JobNotFound(JobEngineError, KeyError):
+    """There is no such job, or the one that was followed is gone.
+
+    A KeyError, too: what keeps its jobs in a dict raises that, and callers of
+    `jobengine.RemoteEngine` may have been written for such a class.
+    """
+
+    __str__ = Exception.__str__  # a KeyError's shows its message in quotes
 
 
 class JobAlreadyExists(JobEngineError):

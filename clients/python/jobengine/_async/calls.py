@@ -123,6 +123,19 @@ class AsyncCalls:
                 raise failure
             await self._pause(failure, backoff, deadline)
 
+    async def once(self, stream: Stream[_Response]) -> AsyncGenerator[_Response, None]:
+        """Yield the messages of one call, heartbeats included, until it ends."""
+        stub = self.transport.stub()
+        try:
+            async with aclosing(self._messages(stream, stub, None)) as messages:
+                async for message in messages:
+                    yield message
+        except ConnectionSilent:
+            await self.transport.give_up(stub)
+            raise
+        except (grpc.RpcError, Unavailable) as error:
+            raise self._failure(error) from None
+
     def _messages(
         self, stream: Stream[_Response], stub: Stub, deadline: float | None
     ) -> AsyncGenerator[_Response, None]:

@@ -231,6 +231,22 @@ class AsyncClient:
         request = pb.WatchJobsRequest(label_selector=label_selector, cursor=cursor)
         return watch.watch_jobs(self._calls, request)
 
+    def watch_jobs_once(
+        self, label_selector: str = "", *, cursor: str = ""
+    ) -> AsyncGenerator[WatchJobsResponse, None]:
+        """Yield the messages of a single WatchJobs as the server sends them, heartbeats included.
+
+        For programs that keep account of the jobs by themselves, and want to know of each
+        interruption: `watch_jobs` does both for all others. Heartbeats come as often as the retry
+        policy says.
+
+        Raises:
+            Unavailable: the stream was interrupted.
+            ConnectionSilent: nothing came for too long, not even a heartbeat.
+        """
+        request = pb.WatchJobsRequest(label_selector=label_selector, cursor=cursor)
+        return watch.watch_jobs_once(self._calls, request)
+
     def logs(
         self,
         name: str,

@@ -96,6 +96,23 @@ async def watch_jobs(
                 yield event
 
 
+async def watch_jobs_once(
+    calls: AsyncCalls, request: WatchJobsRequest
+) -> AsyncGenerator[WatchJobsResponse, None]:
+    """Yield the messages of one WatchJobs as they come, heartbeats included."""
+    _ask_for_heartbeats(request, calls.settings.retry)
+    stream = Stream(
+        method=lambda stub: stub.WatchJobs,
+        request=request,
+        begin=lambda: None,
+        complete=lambda: True,
+        silence_seconds=calls.settings.retry.silence_seconds,
+    )
+    async with aclosing(calls.once(stream)) as messages:
+        async for message in messages:
+            yield message
+
+
 async def read_logs(
     calls: AsyncCalls, request: ReadLogsRequest
 ) -> AsyncGenerator[ReadLogsResponse, None]:

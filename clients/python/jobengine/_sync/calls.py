@@ -124,6 +124,18 @@ class Calls:
                 raise failure
             self._pause(failure, backoff, deadline)
 
+    def once(self, stream: Stream[_Response]) -> Generator[_Response, None]:
+        """Yield the messages of one call, heartbeats included, until it ends."""
+        stub = self.transport.stub()
+        try:
+            with closing(self._messages(stream, stub, None)) as messages:
+                yield from messages
+        except ConnectionSilent:
+            self.transport.give_up(stub)
+            raise
+        except (grpc.RpcError, Unavailable) as error:
+            raise self._failure(error) from None
+
     def _messages(
         self, stream: Stream[_Response], stub: Stub, deadline: float | None
     ) -> Generator[_Response, None]:

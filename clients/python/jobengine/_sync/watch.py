@@ -92,6 +92,20 @@ def watch_jobs(calls: Calls, request: WatchJobsRequest) -> Generator[WatchJobsRe
             yield from jobs.fold(message)
 
 
+def watch_jobs_once(calls: Calls, request: WatchJobsRequest) -> Generator[WatchJobsResponse, None]:
+    """Yield the messages of one WatchJobs as they come, heartbeats included."""
+    _ask_for_heartbeats(request, calls.settings.retry)
+    stream = Stream(
+        method=lambda stub: stub.WatchJobs,
+        request=request,
+        begin=lambda: None,
+        complete=lambda: True,
+        silence_seconds=calls.settings.retry.silence_seconds,
+    )
+    with closing(calls.once(stream)) as messages:
+        yield from messages
+
+
 def read_logs(calls: Calls, request: ReadLogsRequest) -> Generator[ReadLogsResponse, None]:
     """Yield what an instance of a job wrote, without gap or repeat."""
     stream = Stream(
