@@ -54,6 +54,8 @@ _BUILT_IN: Mapping[str, BuiltIn] = {
         "kubernetes",
         "kubernetes",
     ),
+    "slurm": BuiltIn("engines.slurm.engine:SlurmEngine", "commands on a Slurm cluster"),
+    "remote": BuiltIn("engines.remote.engine:RemoteEngine", "jobs of another server of this kind"),
     "fake": BuiltIn("engines.memory:MemoryEngine", "pretends to run jobs, for tests"),
 }
 

@@ -37,6 +37,8 @@ _jobs = functools.partial(typer.Option, rich_help_panel="Jobs")
 _local = functools.partial(typer.Option, rich_help_panel="Local engine")
 _docker = functools.partial(typer.Option, rich_help_panel="Docker")
 _kubernetes = functools.partial(typer.Option, rich_help_panel="Kubernetes")
+_slurm = functools.partial(typer.Option, rich_help_panel="Slurm")
+_remote = functools.partial(typer.Option, rich_help_panel="Another server")
 _watching = functools.partial(typer.Option, rich_help_panel="Watching it")
 
 
@@ -192,7 +194,11 @@ class Settings:
 
     state_dir: Annotated[
         Path | None,
-        _local(help="Where the local engine keeps its jobs. Default: ~/.local/state/jobengine."),
+        _local(
+            help="Where the local engine keeps its jobs. Default: ~/.local/state/jobengine. For "
+            "Slurm: where jobs and their output are kept, a directory that all nodes have under "
+            "this path. Default: ~/.local/state/jobengine/slurm."
+        ),
     ] = None
     max_running: Annotated[
         int | None,
@@ -277,6 +283,61 @@ class Settings:
         _kubernetes(help="What the Kubernetes cluster calls a GPU. Default: nvidia.com/gpu."),
     ] = None
 
+    slurm_conf: Annotated[
+        Path | None,
+        _slurm(help="slurm.conf of the cluster. Default: SLURM_CONF, else where Slurm looks."),
+    ] = None
+    slurm_partition: Annotated[
+        str | None,
+        _slurm(help="Partition of jobs that name none. Default: the cluster's default one."),
+    ] = None
+    slurm_account: Annotated[
+        str | None, _slurm(help="Account of jobs that name none. Default: the user's default one.")
+    ] = None
+    slurm_poll_interval: Annotated[
+        float | None,
+        _slurm(
+            min=0.2,
+            max=10,
+            help="Seconds between two looks at Slurm's queue while jobs are under way, however "
+            "many. Default: 1.",
+        ),
+    ] = None
+
+    remote_address: Annotated[
+        str | None,
+        _remote(
+            metavar="HOST:PORT",
+            help="The server that jobs are passed on to, by the engine remote.",
+        ),
+    ] = None
+    remote_tls: Annotated[
+        bool | None,
+        _remote(
+            "--remote-tls/--no-remote-tls",
+            help="Encrypt the way to it. Default: only if another option here needs it.",
+            show_default=False,
+        ),
+    ] = None
+    remote_ca: Annotated[
+        Path | None,
+        _remote(help="The authorities to trust (PEM). Default: those that gRPC brings along."),
+    ] = None
+    remote_cert: Annotated[
+        Path | None,
+        _remote(help="This server's certificate as its client, with its chain (PEM)."),
+    ] = None
+    remote_key: Annotated[
+        Path | None, _remote(help="The private key of that certificate (PEM).")
+    ] = None
+    remote_server_name: Annotated[
+        str | None,
+        _remote(help="The name in its certificate. Default: the address's host."),
+    ] = None
+    remote_token_file: Annotated[
+        Path | None, _remote(help="File with the token to send there, read for each call.")
+    ] = None
+
     metrics_listen: Annotated[
         str | None,
         _watching(
@@ -314,6 +375,8 @@ class Settings:
         ):
             if value not in known:
                 raise ValueError(f"{flag} {value!r}: use one of {', '.join(known)}")
+        if self.engine == "remote" and self.remote_address == self.listen:
+            raise ValueError("--remote-address is where this server listens itself: name another's")
         self._node_labels()
 
     def of_engine(self) -> dict[str, Any]:
@@ -348,6 +411,24 @@ class Settings:
                 "host_paths": self.allow_host_path,
                 "engine_options": self.allow_engine_options or None,
                 "default_start_timeout": self.default_start_timeout,
+            },
+            "slurm": {
+                "state_dir": self.state_dir or _state_dir() / "slurm",
+                "conf": self.slurm_conf,
+                "partition": self.slurm_partition,
+                "account": self.slurm_account,
+                "poll_interval_seconds": self.slurm_poll_interval,
+                "default_start_timeout": self.default_start_timeout,
+            },
+            "remote": {
+                "address": self.remote_address,
+                "tls": self.remote_tls,
+                "ca": self.remote_ca,
+                "cert": self.remote_cert,
+                "key": self.remote_key,
+                "server_name": self.remote_server_name,
+                "token_file": self.remote_token_file,
+                "timeout_seconds": self.engine_timeout,
             },
         }
         settings = by_engine.get(self.engine, {})

@@ -9,9 +9,10 @@ import pytest
 from engines.config import known_engines
 from tests.cluster import available as cluster_available
 from tests.docker import available as docker_available
+from tests.slurm import available as slurm_available
 
 pytest.register_assert_rewrite("engines.testing")
-pytest_plugins = ["tests.docker.fixtures", "tests.cluster.fixtures"]
+pytest_plugins = ["tests.docker.fixtures", "tests.cluster.fixtures", "tests.slurm.fixtures"]
 
 WITHOUT_NAME = {"plain": ""}
 """Engines under test that can't be chosen by name, and why they can't be used (never)."""
@@ -120,4 +121,5 @@ def _problems() -> dict[str, str]:
         | WITHOUT_NAME
         | docker_available.problems()
         | cluster_available.problems()
+        | slurm_available.problems()
     )

@@ -17,7 +17,6 @@ from engines.docker.history import History
 from engines.docker.inspector import Inspector
 from engines.docker.jobs import DockerJob
 from engines.docker.launcher import Launcher
-from engines.docker.ledger import Ledger
 from engines.docker.pulls import PullFailed
 from engines.docker.record import Labels
 from engines.docker.removals import Removals
@@ -25,6 +24,7 @@ from engines.docker.settings import About, Settings
 from engines.errors import EngineError
 from engines.lifecycle import facts
 from engines.lifecycle.facts import Intent, Key, Stop
+from engines.lifecycle.ledger import Ledger
 from engines.lifecycle.timers import Timer, Timers
 
 TAKEOVER_SECONDS: Final = 15.0

@@ -11,11 +11,11 @@ from engines.backoff import Backoff
 from engines.docker import record
 from engines.docker.api import Api
 from engines.docker.decisions import Decisions
-from engines.docker.ledger import Ledger
 from engines.docker.record import Labels
 from engines.errors import EngineError
 from engines.lifecycle import facts
 from engines.lifecycle.facts import Intent, Stop
+from engines.lifecycle.ledger import Ledger
 
 TRY_AGAIN: Final = Backoff(first=0.2, longest=30.0)
 

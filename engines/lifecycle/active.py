@@ -5,7 +5,7 @@ from collections import deque
 from collections.abc import Iterable
 from typing import ClassVar, Generic, TypeVar
 
-from engines.base import Job, Status
+from engines.base import Job, Reason, Status
 from engines.lifecycle import facts
 from engines.lifecycle.facts import Attempt, Intent, Key, Stop, key_of
 from engines.lifecycle.status import Progress, status
@@ -17,7 +17,8 @@ class ActiveJob(Generic[A]):
     """A job that isn't over: what has run of it, and what is to run next.
 
     `handed_out` are the attempts that were given to the shims and of which no record was seen
-    yet. `waiting` says for people why nothing runs yet, where there is something to say.
+    yet. `waiting` says for people why nothing runs yet, where there is something to say, and
+    `waiting_reason` is the reason that goes with it.
     """
 
     deadline_margin_seconds: ClassVar[float] = 0.0
@@ -32,6 +33,7 @@ class ActiveJob(Generic[A]):
         self.deleted = False
         self.queued = False
         self.waiting = ""
+        self.waiting_reason = Reason.NONE
         self.progress = Progress[A]()
         self.running: dict[Key, A] = {}
         self.handed_out: set[Key] = set()
@@ -136,7 +138,7 @@ class ActiveJob(Generic[A]):
         """Work the status out anew, and say whether it is another one."""
         before, self.status = (
             self.status,
-            status(self.intent, self.progress, self.stop, self.waiting),
+            status(self.intent, self.progress, self.stop, self.waiting, self.waiting_reason),
         )
         self.changed.set()
         self.changed = asyncio.Event()

@@ -12,6 +12,9 @@ STOPPED: Final = "stopped"
 START_FAILED: Final = "start-failed"
 NEVER_RAN: Final = "never-ran"
 LOST: Final = "lost"
+EVICTED: Final = "evicted"  # the orchestrator took its place away
+NODE_LOST: Final = "node-lost"
+WITHDRAWN: Final = "withdrawn"  # cancelled in the orchestrator, behind the service's back
 
 # Why a job is stopped.
 CANCELLED: Final = "cancelled"

@@ -82,13 +82,23 @@ def _order(attempt: Attempt) -> tuple[float, int, int]:
 
 
 def _retriable(attempt: Attempt) -> bool:
-    return attempt.end is None or attempt.end.reason not in (facts.LOST, facts.TIMED_OUT)
+    return attempt.end is None or attempt.end.reason not in _FINAL
 
 
-def status(intent: Intent, progress: Progress[A], stop: Stop | None, waiting: str = "") -> Status:
+_FINAL = (facts.LOST, facts.NODE_LOST, facts.TIMED_OUT, facts.WITHDRAWN)
+"""After these nothing is run again: it may run still, or nobody wants it to."""
+
+
+def status(
+    intent: Intent,
+    progress: Progress[A],
+    stop: Stop | None,
+    waiting: str = "",
+    waiting_reason: Reason = Reason.NONE,
+) -> Status:
     """The job's status. Terminal only once nothing of it runs any more.
 
-    `waiting` is the message while nothing has started yet.
+    `waiting` is the message while nothing has started yet, and `waiting_reason` the reason.
     """
     decisive = progress.decisive(intent.max_retries)
     state, reason, message = State.RUNNING, Reason.NONE, ""
@@ -105,7 +115,7 @@ def status(intent: Intent, progress: Progress[A], stop: Stop | None, waiting: st
         state, reason, message = _STOPS[stop.reason]
         message = stop.message or message
     elif progress.first_start is None:
-        state, message = State.PENDING, waiting
+        state, reason, message = State.PENDING, waiting_reason, waiting
     ended = (progress.last_end, stop.time if stop and reason in _STOP_REASONS else None)
     return Status(
         active=len(progress.active) or None,
@@ -133,17 +143,29 @@ def _stands(failure: End, stop: Stop | None) -> bool:
 
 def _failure(attempt: Attempt, end: End) -> tuple[State, Reason, str]:
     where = f"instance {attempt.instance}"
-    if end.reason == facts.LOST:
-        gone = f"the process that looked after {where} is gone, and with it how that ended"
-        return State.LOST, Reason.UNKNOWN, end.message or gone
-    if end.reason == facts.TIMED_OUT:
-        return State.FAILED, Reason.DEADLINE_EXCEEDED, "its timeout ran out"
+    if end.reason in _ENDS:
+        state, reason, words = _ENDS[end.reason]
+        return state, reason, end.message or words.format(where)
     if end.reason == facts.START_FAILED:
         return State.FAILED, Reason.START_FAILED, f"{where} could not be started: {end.message}"
     if end.oom:
         message = f"{where} used more memory than spec.resources.memory_bytes"
-        return State.FAILED, Reason.OOM_KILLED, message
+        return State.FAILED, Reason.OOM_KILLED, end.message or message
     if end.signal:
         message = f"{where} was ended by signal {end.signal}"
         return State.FAILED, Reason.SIGNALLED, message
     return State.FAILED, Reason.NON_ZERO_EXIT, f"{where} exited with code {end.code}"
+
+
+_ENDS = {
+    facts.LOST: (
+        State.LOST,
+        Reason.UNKNOWN,
+        "the process that looked after {} is gone, and with it how that ended",
+    ),
+    facts.NODE_LOST: (State.LOST, Reason.NODE_LOST, "the machine under {} is gone"),
+    facts.WITHDRAWN: (State.CANCELLED, Reason.CANCELLED, "{} was cancelled by somebody else"),
+    facts.EVICTED: (State.FAILED, Reason.EVICTED, "{} lost its place"),
+    facts.TIMED_OUT: (State.FAILED, Reason.DEADLINE_EXCEEDED, "its timeout ran out"),
+}
+"""By how an attempt ended: what that is for the job, and the words where the end has none."""

@@ -57,7 +57,7 @@ def test_each_call_makes_a_new_engine() -> None:
 def test_an_unknown_name_lists_the_known_ones() -> None:
     message = str(build("kuberbetes"))
     assert "'kuberbetes'" in message
-    assert "local, docker, kubernetes, fake" in message
+    assert "local, docker, kubernetes, slurm, remote, fake" in message
     assert "package.module:Class" in message
 
 
@@ -130,14 +130,14 @@ def test_a_missing_sdk_says_how_to_install_it(monkeypatch: pytest.MonkeyPatch) -
 
 def test_entry_points_are_engines_too(monkeypatch: pytest.MonkeyPatch) -> None:
     points = [
-        EntryPoint("slurm", "engines.memory:MemoryEngine", config.ENTRY_POINT_GROUP),
+        EntryPoint("nomad", "engines.memory:MemoryEngine", config.ENTRY_POINT_GROUP),
         EntryPoint("local", "nowhere:Hijacker", config.ENTRY_POINT_GROUP),
     ]
     monkeypatch.setattr(config, "entry_points", lambda *, group: points)
-    assert isinstance(JobManager("slurm"), MemoryEngine)
+    assert isinstance(JobManager("nomad"), MemoryEngine)
     known = {each.name: each for each in known_engines()}
-    assert list(known) == ["local", "docker", "kubernetes", "fake", "slurm"]
-    assert known["slurm"].description == "engines.memory:MemoryEngine, of an installed package"
+    assert list(known) == ["local", "docker", "kubernetes", "slurm", "remote", "fake", "nomad"]
+    assert known["nomad"].description == "engines.memory:MemoryEngine, of an installed package"
     assert known["local"].description == "processes of this machine"
 
 

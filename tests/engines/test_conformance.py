@@ -1,9 +1,16 @@
 """Every engine through the conformance suite, directly and through a real server."""
 
 import contextlib
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterator,
+    Callable,
+    Collection,
+    Iterator,
+    Sequence,
+)
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import psutil
 import pytest
@@ -21,10 +28,12 @@ from tests.cluster.fixtures import Reachable as HasKubeconfig
 from tests.cluster.images import IMAGE
 from tests.docker.fixtures import Reachable
 from tests.engines import plain_class
-from tests.remote import RemoteEngine
 
 if TYPE_CHECKING:  # it needs Docker's SDK
     from tests.docker.place import Place
+    from tests.slurm.cluster import SlurmCluster
+
+MakeEngine = Callable[[], Engine]
 
 GRACE_SECONDS = 2.0
 DEADLINE_SECONDS = 20.0
@@ -61,6 +70,9 @@ class FakeWorkload(Workload):
     def prints_index(self) -> JobSpec:
         return _fake(output="$JOB_COMPLETION_INDEX")
 
+    def fills(self, memory_bytes: int) -> JobSpec:
+        return _fake(exit_code=137, reason="OOM_KILLED")
+
     async def never_starts(self, engine: Engine) -> JobSpec:
         return _fake(pending_for=300)
 
@@ -77,17 +89,20 @@ class ConformingPlain(plain_class.YourEngine):
 
 
 class OverGrpc(EngineConformance):
-    """The suite with a real server between it and the engine of the other base class."""
+    """The suite on the engine `remote`, with real servers between it and the other base class's."""
 
-    keeps_owners = False
+    servers: ClassVar[int] = 1
 
-    @pytest.fixture
-    async def engine(self, served: Engine) -> AsyncIterator[Engine]:
+    @contextlib.asynccontextmanager
+    async def enter(self, make_engine: MakeEngine) -> AsyncGenerator[Engine]:
         config = Config(listen="127.0.0.1:0", stop_grace_seconds=GRACE_SECONDS)
-        async with Server(served, config) as server:
-            assert await server.in_touch(self.deadline_seconds)
-            async with RemoteEngine(server.address) as remote:
-                yield remote
+        engine = make_engine()
+        async with contextlib.AsyncExitStack() as stack:
+            for _ in range(self.servers):
+                server = await stack.enter_async_context(Server(engine, config))
+                assert await server.in_touch(self.deadline_seconds)
+                engine = JobManager("remote", address=server.address)
+            yield await stack.enter_async_context(engine)
 
     async def test_request_is_remembered(
         self, engine: Engine, workload: Workload, name: str
@@ -100,19 +115,24 @@ class OverGrpc(EngineConformance):
                 await engine.create_job(name, other, request_id=request_id)
 
 
+class OverTwoServers(OverGrpc):
+    """The same with a server that passes its jobs on to another."""
+
+    servers = 2
+
+
 class Direct(EngineConformance):
     """The suite on the engine of the other base class itself."""
 
-    @pytest.fixture
-    async def engine(self, served: Engine) -> AsyncIterator[Engine]:
-        async with served as engine:
-            yield engine
-
 
 class Fake:
+    capabilities: ClassVar[Collection[Capability] | None] = frozenset(Capability) - {
+        Capability.DURABLE
+    }
+
     @pytest.fixture
-    def served(self) -> Engine:
-        return JobManager("fake")
+    def make_engine(self) -> MakeEngine:
+        return lambda: JobManager("fake")
 
     @pytest.fixture
     def workload(self) -> Workload:
@@ -120,15 +140,12 @@ class Fake:
 
 
 class Plain:
+    capabilities: ClassVar[Collection[Capability] | None] = frozenset({Capability.COMMANDS})
     tells_exit_codes = False
 
     @pytest.fixture
-    def served(self) -> Engine:
-        return JobManager(f"{__name__}:ConformingPlain")
-
-    @pytest.fixture
-    def workload(self, tmp_path: Path) -> Workload:
-        return ShellWorkload(tmp_path)
+    def make_engine(self) -> MakeEngine:
+        return lambda: JobManager(f"{__name__}:ConformingPlain")
 
 
 @pytest.mark.engine("fake")
@@ -138,6 +155,11 @@ class TestFake(Fake, Direct):
 
 @pytest.mark.engine("fake")
 class TestFakeOverGrpc(Fake, OverGrpc):
+    pass
+
+
+@pytest.mark.engine("remote")
+class TestFakeOverTwoServers(Fake, OverTwoServers):
     pass
 
 
@@ -169,11 +191,27 @@ def _kill_processes_in(directory: Path) -> None:
 
 
 class Local:
+    by_place: ClassVar[Collection[Capability]] = {
+        Capability.CPU_LIMIT,
+        Capability.MEMORY_LIMIT,
+        Capability.USER,
+    }
+    capabilities: ClassVar[Collection[Capability] | None] = frozenset(Capability) - {
+        Capability.IMAGES,
+        Capability.CPU_LIMIT,
+        Capability.MEMORY_LIMIT,
+        Capability.GPU,
+        Capability.MOUNTS,
+        Capability.SECRET_ENV,
+        Capability.USER,
+        Capability.ENGINE_OPTIONS,
+    }
+
     @pytest.fixture
-    async def served(self, tmp_path: Path) -> AsyncIterator[Engine]:
-        """The engine; jobs outlive it, so what the test left running is deleted by another."""
+    async def make_engine(self, tmp_path: Path) -> AsyncIterator[MakeEngine]:
+        """Jobs outlive engines, so what the test left running is deleted by another."""
         state_dir = tmp_path / "state"
-        yield JobManager("local", state_dir=state_dir, max_running=LOCAL_PLACES)
+        yield lambda: JobManager("local", state_dir=state_dir, max_running=LOCAL_PLACES)
         try:
             async with (
                 JobManager("local", state_dir=state_dir) as engine,
@@ -201,28 +239,40 @@ class TestLocalOverGrpc(Local, OverGrpc):
     pass
 
 
+@pytest.mark.engine("remote")
+class TestLocalOverTwoServers(Local, OverTwoServers):
+    pass
+
+
 class Docker:
     """On the daemon that the fixture `daemon_host` names."""
+
+    capabilities: ClassVar[Collection[Capability] | None] = frozenset(Capability) - {
+        Capability.COMMANDS,
+        Capability.GPU,
+        Capability.SECRET_ENV,
+        Capability.ENGINE_OPTIONS,
+    }
 
     deadline_seconds = 40.0
 
     @pytest.fixture
-    def place(self, daemon_host: str, tmp_path: Path) -> "Iterator[Place]":
+    def daemon(self, daemon_host: str, tmp_path: Path) -> "Iterator[Place]":
         from tests.docker.place import place_on
 
         with place_on(daemon_host, tmp_path) as place:
             yield place
 
     @pytest.fixture
-    def served(self, place: "Place") -> Engine:
-        return place.engine()
+    def make_engine(self, daemon: "Place") -> MakeEngine:
+        return daemon.engine
 
     @pytest.fixture
-    def workload(self, place: "Place") -> Iterator[Workload]:
+    def workload(self, daemon: "Place") -> Iterator[Workload]:
         from tests.docker.place import DockerWorkload, SilentRegistry
 
         with SilentRegistry() as registry:
-            yield DockerWorkload(place.directory, registry.address)
+            yield DockerWorkload(daemon.directory, registry.address)
 
 
 class Dockerd(Docker):
@@ -276,13 +326,19 @@ class KubernetesWorkload(ShellWorkload):
 
 
 class Kubernetes:
+    capabilities: ClassVar[Collection[Capability] | None] = frozenset(Capability) - {
+        Capability.COMMANDS,
+        Capability.ENGINE_OPTIONS,
+    }
     tells_streams = False
     deadline_seconds = 120.0
     """Before each retry Kubernetes waits: 10 s, 20 s, and so on."""
 
     @pytest.fixture
-    def served(self, cluster: HasKubeconfig, kubernetes_namespace: str, tmp_path: Path) -> Engine:
-        return JobManager(
+    def make_engine(
+        self, cluster: HasKubeconfig, kubernetes_namespace: str, tmp_path: Path
+    ) -> MakeEngine:
+        return lambda: JobManager(
             "kubernetes",
             kubeconfig=cluster.kubeconfig,
             namespace=kubernetes_namespace,
@@ -305,3 +361,64 @@ class TestKubernetes(Kubernetes, Direct):
 @pytest.mark.timeout(180)
 class TestKubernetesOverGrpc(Kubernetes, OverGrpc):
     pass
+
+
+class SlurmWorkload(ShellWorkload):
+    async def never_starts(self, engine: Engine) -> JobSpec:
+        """No node has so many processors."""
+        spec = self.succeeds()
+        spec.resources.cpu_millis = 999_000
+        return spec
+
+
+class Slurm:
+    """On the cluster that the fixture `slurm_conf` names."""
+
+    deadline_seconds = 40.0
+
+    capabilities: ClassVar[Collection[Capability] | None] = frozenset(Capability) - {
+        Capability.IMAGES,
+        Capability.MOUNTS,
+        Capability.SECRET_ENV,
+        Capability.USER,
+    }
+
+    @pytest.fixture
+    def slurm_conf(self, slurm: "SlurmCluster") -> Path:
+        return slurm.conf
+
+    @pytest.fixture
+    async def make_engine(self, slurm_conf: Path, tmp_path: Path) -> AsyncIterator[MakeEngine]:
+        """Jobs outlive engines, so what the test left running is deleted by another."""
+
+        def make() -> Engine:
+            settings = {"state_dir": tmp_path / "state", "conf": slurm_conf, "grace_seconds": 2.0}
+            return JobManager("slurm", **settings)
+
+        yield make
+        async with make() as engine, watching(engine, DEADLINE_SECONDS) as watched:
+            for job in await engine.list_jobs():
+                with contextlib.suppress(JobNotFound):
+                    await engine.delete_job(job.name, grace_seconds=0)
+                    await watched.removal_of(job)
+
+    @pytest.fixture
+    def workload(self, tmp_path: Path) -> Workload:
+        return SlurmWorkload(tmp_path)
+
+
+@pytest.mark.engine("slurm")
+class TestSlurm(Slurm, Direct):
+    pass
+
+
+@pytest.mark.engine("slurm")
+class TestSlurmOverGrpc(Slurm, OverGrpc):
+    pass
+
+
+@pytest.mark.engine("slurm")
+class TestSlurmWithAccounting(Slurm, Direct):
+    @pytest.fixture
+    def slurm_conf(self, slurm_accounting: "SlurmCluster") -> Path:
+        return slurm_accounting.conf

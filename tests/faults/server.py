@@ -49,6 +49,10 @@ class FaultyServer:
         """Which engine, and where it is."""
         return "--engine", "local", "--state-dir", str(self.state_dir)
 
+    def environment(self) -> dict[str, str]:
+        """Variables that it has besides those of the test run."""
+        return {}
+
     def spawn(self, fault: str = "") -> subprocess.Popen[str]:
         """Start it without waiting for anything."""
         options = (*self.engine_options(), "--listen", self.address, *self._options)
@@ -61,6 +65,7 @@ class FaultyServer:
                 cwd=ROOT,
                 env={
                     **os.environ,
+                    **self.environment(),
                     "PYTHONPATH": f"{INJECTED}:{ROOT}",
                     "JOBENGINE_FAULT_AT": fault,
                 },

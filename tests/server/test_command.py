@@ -95,7 +95,7 @@ def test_flag_beats_environment_beats_file(serving: Serving, tmp_path: Path) -> 
     [
         (("--listen", "0.0.0.0:0"), "--insecure"),
         (("--listen", "nowhere"), "host:port"),
-        (("--engine", "nope"), "local, docker, kubernetes, fake"),
+        (("--engine", "nope"), "local, docker, kubernetes, slurm, remote, fake"),
         (("--engine", "no.such:Engine"), "there is no module 'no'"),
         (("--engine", "fractions:Engine"), "which has Fraction"),
         (("--state-dir", "/dev/null/x"), "/dev/null/x"),
@@ -163,6 +163,8 @@ def test_engines_are_listed() -> None:
         "local",
         "docker",
         "kubernetes",
+        "slurm",
+        "remote",
         "fake",
         "module:Class",
     ]

@@ -75,6 +75,31 @@ TABLE = [
         State.LOST,
         Reason.UNKNOWN,
     ),
+    (
+        "node lost isn't retried",
+        intent(1, 5),
+        [ran(reason=facts.NODE_LOST)],
+        None,
+        State.LOST,
+        Reason.NODE_LOST,
+    ),
+    (
+        "cancelled elsewhere isn't retried",
+        intent(1, 5),
+        [ran(reason=facts.WITHDRAWN)],
+        None,
+        State.CANCELLED,
+        Reason.CANCELLED,
+    ),
+    ("evicted", intent(), [ran(reason=facts.EVICTED)], None, State.FAILED, Reason.EVICTED),
+    (
+        "evicted is retried",
+        intent(1, 1),
+        [ran(reason=facts.EVICTED)],
+        None,
+        State.RUNNING,
+        Reason.NONE,
+    ),
     ("retry to come", intent(1, 1), [THREE], None, State.RUNNING, Reason.NONE),
     (
         "retry ran out",
@@ -197,3 +222,20 @@ def test_a_claim_that_was_seen_before_it_came_to_nothing_leaves_no_trace() -> No
     never = ran(reason=facts.NEVER_RAN)
     claimed.add(never)
     assert status(intent(), claimed, CANCEL) == status(intent(), Progress([never]), CANCEL)
+
+
+def test_why_it_waits_is_told_until_it_starts() -> None:
+    words = ("no node has that", Reason.UNSCHEDULABLE)
+    waits = status(intent(), Progress(), None, *words)
+    assert (waits.state, waits.message, waits.reason) == (State.PENDING, *words)
+    starts = status(intent(), Progress([runs()]), None, *words)
+    assert (starts.state, starts.message, starts.reason) == (State.RUNNING, "", Reason.NONE)
+
+
+@pytest.mark.parametrize(
+    "reason", [facts.NODE_LOST, facts.WITHDRAWN, facts.EVICTED, facts.TIMED_OUT, facts.LOST]
+)
+def test_an_end_may_bring_its_own_words(reason: str) -> None:
+    assert status(intent(), Progress([ran(reason=reason)]), None).message
+    said = ran(reason=reason, message="so it was")
+    assert status(intent(), Progress([said]), None).message == "so it was"
