@@ -24,6 +24,7 @@ from engines.kubernetes.api import CONFLICT, Api
 from engines.kubernetes.cluster import Refused
 from engines.kubernetes.pods import hopeless
 from engines.kubernetes.reflector import Event, Gone, Listed, Put
+from engines.kubernetes.status import under_way
 from engines.kubernetes.tracked import (
     Tracked,
     has_ended,
@@ -185,12 +186,17 @@ class Controller:
         status = tracked.judge()
         tracked.tell()
         if not status.state.terminal:
-            if not self._may_be_taken_back(tracked):
-                self._show(tracked.intent, status)
+            self._show(tracked.intent, status)
             self._carry_on(tracked, status)
         elif record.read_end(tracked.job) is not None:
             self._over(tracked, status)
-        elif tracked.deleted:
+        else:
+            self._show_that_it_ran(tracked, status)
+            self._end(tracked, status)
+
+    def _end(self, tracked: Tracked, status: Status) -> None:
+        """See to it that an end is noted, before anybody is told."""
+        if tracked.deleted:
             # The Job's controller may not have seen it yet, and make a pod. It goes after its pods:
             # unless it has ended by itself, it is over when it is gone.
             if tracked.kubernetes_ends_it:
@@ -199,10 +205,11 @@ class Controller:
             tracked.ending = True
             self._spawn(tracked, lambda: self._finish(tracked))
 
-    def _may_be_taken_back(self, tracked: Tracked) -> bool:
-        """Whether the next server may not know of a start: that is noted before it is told."""
-        known = self.jobs[tracked.intent.name].status.start_time
-        return tracked.start_goes and known is None and record.read_start(tracked.job) is None
+    def _show_that_it_ran(self, tracked: Tracked, status: Status) -> None:
+        """Of a job whose end isn't noted yet: a server that begins knows nothing better of it."""
+        known = self.jobs[tracked.intent.name].status
+        if status.start_time is not None and known.start_time is None:
+            self._show(tracked.intent, under_way(status))
 
     def _carry_on(self, tracked: Tracked, status: Status) -> None:
         if tracked.start_goes:

@@ -175,21 +175,26 @@ def _counting(intent: Intent, reason: str | None, progress: Progress[Attempt]) -
     return intent._replace(max_retries=len(progress.failures) - 1)
 
 
-def _unfinished(found: Status, known: Status, waits: tuple[Reason, str]) -> Status:
-    """What isn't over by its Job, whatever its pods may come to."""
-    state, reason, message = State.RUNNING, Reason.NONE, ""
-    if found.start_time is None and known.start_time is None:
-        state = State.PENDING
-        reason, message = waits
+def under_way(found: Status) -> Status:
+    """The status of a job that has started, as long as its end isn't to be told."""
     return replace(
         found,
-        state=state,
-        reason=reason,
-        message=message,
+        state=State.RUNNING,
+        reason=Reason.NONE,
+        message="",
         exit_code=None,
         signal=0,
         end_time=None,
     )
+
+
+def _unfinished(found: Status, known: Status, waits: tuple[Reason, str]) -> Status:
+    """What isn't over by its Job, whatever its pods may come to."""
+    running = under_way(found)
+    if found.start_time is not None or known.start_time is not None:
+        return running
+    reason, message = waits
+    return replace(running, state=State.PENDING, reason=reason, message=message)
 
 
 def _halted(job: Json, attempts: Iterable[Attempt]) -> bool:

@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import copy
 import json
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -310,27 +309,19 @@ async def test_a_start_is_noted_while_a_pod_tells_it(
         assert patch == {"metadata": {"resourceVersion": "5", "annotations": annotations}}
 
 
-@pytest.mark.parametrize("how", ["deleted", "stopped"])
-async def test_a_start_is_noted_before_it_is_told_where_its_pod_is_to_go(
-    tmp_path: Path, how: str
-) -> None:
-    """Or the next server, which finds no pod, would say that the job is pending."""
-    job = ours(a_job())
-    if how == "deleted":
-        job["metadata"]["deletionTimestamp"] = at(NEW_YEAR + 3)
-    else:
-        stop = Stop(facts.CANCELLED, NEW_YEAR + 3, 0.0)
-        job["metadata"]["annotations"] |= record.stop_annotation(stop)
-    noted = copy.deepcopy(job)
-    async with following(tmp_path, patched(noted, 9)) as followed:
+@pytest.mark.parametrize("deleted", [False, True], ids=["stays", "is deleted"])
+async def test_a_job_whose_end_is_not_noted_has_run(tmp_path: Path, *, deleted: bool) -> None:
+    """Another server may have told so: this one begins, and finds it over."""
+    job = ours(complete_job())
+    if deleted:
+        del job["status"]["conditions"]
+        job["metadata"]["deletionTimestamp"] = at(NEW_YEAR + 50)
+    async with following(tmp_path) as followed:
+        followed.controller.take_pod(Put(of_job(ended(0))))
         followed.controller.take_job(Put(job))
-        followed.controller.take_pod(Put(of_job(a_pod("Running", running(NEW_YEAR + 40)))))
-        assert [job.status.state for job in followed.controller.jobs.values()] == [State.PENDING]
-        await followed.asked(1)
-        while record.read_start(followed.controller.active[UID].job) is None:
-            await asyncio.sleep(0.001)  # nobody tells
-        followed.controller.take_job(Put(noted))
-        assert [job.status.state for job in followed.controller.jobs.values()] == [State.RUNNING]
+        (known,) = followed.controller.jobs.values()
+        assert (known.status.state, known.status.end_time) == (State.RUNNING, None)
+        assert known.status.start_time is not None
 
 
 async def test_an_older_version_changes_nothing(tmp_path: Path) -> None:
