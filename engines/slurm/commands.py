@@ -4,10 +4,12 @@ import asyncio
 import contextlib
 import os
 import re
+import subprocess
 from collections.abc import Mapping, Sequence
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, cast
 
 from engines import EngineFailed, EngineTimeout, EngineUnavailable
+from engines.threads import Threads
 
 DEADLINE_SECONDS: Final = 15.0
 """A command gives up by itself after MessageTimeout, which is 10 s unless the cluster says more."""
@@ -44,6 +46,7 @@ class Commands:
 
     def __init__(self, conf: str = "") -> None:
         self._places = asyncio.Semaphore(AT_ONCE)
+        self._threads = Threads(exclusive=False)
         self.count = 0
         self._conf = conf = conf or os.environ.get("SLURM_CONF", "")
         self._environment = {
@@ -93,36 +96,42 @@ class Commands:
         if self._conf and not os.path.exists(self._conf):  # noqa: PTH110
             # Any of them would wait a minute for it.
             raise EngineFailed(f"SLURM_CONF is {self._conf}, and there is no such file: mend it")
-        try:
-            process = await asyncio.create_subprocess_exec(
-                *command,
-                stdin=asyncio.subprocess.DEVNULL,
-                stdout=asyncio.subprocess.PIPE,
-                stderr=asyncio.subprocess.PIPE,
-                env={**self._environment, **variables},
-                cwd="/",
-                start_new_session=True,
-            )
-        except FileNotFoundError:
+        environment = {**self._environment, **variables}
+        outcome = await self._threads.call(
+            command[0], lambda: _call(command, environment, deadline)
+        )
+        if isinstance(outcome.error, FileNotFoundError):
             raise EngineFailed(
                 f"{command[0]} isn't installed here: install Slurm's commands (Debian: "
                 "slurm-client), or have them in PATH"
-            ) from None
-        except OSError as error:
-            raise EngineFailed(f"{command[0]} can't be run: {error}") from error
-        try:
-            async with asyncio.timeout(deadline):
-                out, words = await process.communicate()
-        except TimeoutError:
-            raise EngineTimeout(f"{command[0]} didn't end within {deadline:g} s") from None
-        finally:
-            if process.returncode is None:
-                with contextlib.suppress(ProcessLookupError):
-                    process.kill()
-                await asyncio.shield(process.wait())
-        return Answer(
-            process.returncode or 0, out.decode(errors="replace"), words.decode(errors="replace")
-        )
+            )
+        if isinstance(outcome.error, OSError):
+            raise EngineFailed(f"{command[0]} can't be run: {outcome.error}") from outcome.error
+        if isinstance(outcome.error, subprocess.TimeoutExpired):
+            raise EngineTimeout(f"{command[0]} didn't end within {deadline:g} s")
+        if outcome.error is not None:
+            raise outcome.error
+        return cast("Answer", outcome.value)
+
+
+def _call(command: Sequence[str], environment: Mapping[str, str], deadline: float) -> Answer:
+    """Run a command on this thread; it is killed at its deadline.
+
+    By subprocess, which starts it by vfork: uvloop forks, and gRPC's handlers of that crash some of
+    what is started so (seen: 8 of 450) before it is the command.
+    """
+    done = subprocess.run(
+        command,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        env=environment,
+        cwd="/",
+        start_new_session=True,
+        timeout=deadline,
+        check=False,
+    )
+    out, words = (said.decode(errors="replace") for said in (done.stdout, done.stderr))
+    return Answer(done.returncode, out, words)
 
 
 def failure(command: str, answer: Answer) -> EngineUnavailable | EngineTimeout | EngineFailed:

@@ -9,7 +9,7 @@ from engines.slurm.disk import Disk
 from engines.slurm.queue import Ended, Entry
 from engines.slurm.record import Attempt
 from engines.slurm.store import Store
-from engines.slurm.verdict import gone, requeued, unbegun, verdict
+from engines.slurm.verdict import TAKEN_AWAY_BY, gone, requeued, unbegun, verdict
 
 
 class Desk:
@@ -47,7 +47,8 @@ class Desk:
         written = await self._disk.do(intent.uid, lambda: self._store.read_end(intent, key))
         if entry is not None and not entry.ended:
             end = written.end if written else requeued(attempt, now)
-            if end.reason == facts.EXITED and end.code != 0:
+            # One that ended by itself keeps its end, whatever a controller that was killed says.
+            if end.reason == facts.EXITED and end.signal in TAKEN_AWAY_BY:
                 end = requeued(attempt, end.time)
         elif (said := await self.said(attempt, entry, exit_code=written is None)) is not None:
             end = verdict(attempt, said, written, stop)

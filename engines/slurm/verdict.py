@@ -13,6 +13,9 @@ _NODES: Final = frozenset({"NODE_FAIL", "BOOT_FAIL"})
 _SIGKILL: Final = 9
 _SIGTERM: Final = 15
 
+TAKEN_AWAY_BY: Final = (_SIGKILL, _SIGTERM)
+"""The signals by which Slurm ends what it takes away."""
+
 
 def asks_slurm(written: Written, stop: Stop | None) -> bool:
     """Whether an end that a script wrote may be of Slurm's making, which Slurm has to say."""
@@ -25,7 +28,7 @@ def written_end(written: Written, stop: Stop | None) -> End:
     end = written.end
     if stop is None or end.reason != facts.EXITED or end.code == 0:
         return end
-    killed = end.signal in (_SIGKILL, _SIGTERM)
+    killed = end.signal in TAKEN_AWAY_BY
     if written.stopped or killed or end.time >= stop.time:
         return end._replace(reason=facts.STOPPED)
     return end

@@ -205,7 +205,7 @@ class SlurmCluster:
                 path.unlink()
 
     def _active(self) -> str:
-        return self.run("squeue", "-h", "-t", "PD,R,CG,S,CF")
+        return self.run("squeue", "-h", "-t", "PD,R,S,CF")
 
     def _node_states(self) -> list[str]:
         return self.run("sinfo", "-h", "-N", "-o", "%T", "-p", "main").split()

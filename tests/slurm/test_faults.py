@@ -245,6 +245,7 @@ async def test_controller_is_away_at_the_start(cluster: "SlurmCluster", place: P
         await story.check()
 
 
+@pytest.mark.slow
 async def test_munged_goes_down(cluster: "SlurmCluster", place: Place) -> None:
     """Without it no command gets an answer, and none gives up by itself."""
     async with SlurmStory(place) as story:
@@ -333,7 +334,8 @@ async def test_node_fails(cluster: "SlurmCluster", place: Place) -> None:
     async with SlurmStory(place, may_lose=True) as story:
         await story.begin()
         options = {"max_retries": 1, "engine_options": {"nodelist": one}}
-        task = waiting("job", place.directory, **options)
+        task = waiting("job", place.directory)
+        task.options = options
         story.submit(task)
         await until_running(story, [task])
         await asyncio.to_thread(cluster.crash_node, one)
@@ -346,24 +348,6 @@ async def test_node_fails(cluster: "SlurmCluster", place: Place) -> None:
         assert one in story.ended["job"].message
         assert len(task.runs()) == 1
         assert story.ended["elsewhere"].exit_code == 4
-        await asyncio.to_thread(cluster.start_component, one)
-        cluster.run("scontrol", "update", f"NodeName={one}", "State=RESUME")
-
-
-async def test_node_is_back_at_once_without_its_jobs(cluster: "SlurmCluster", place: Place) -> None:
-    """As after a reboot that nobody saw: what ran there is never told to have succeeded."""
-    one = cluster.nodes[0]
-    async with SlurmStory(place, may_lose=True) as story:
-        await story.begin()
-        task = waiting("job", place.directory, engine_options={"nodelist": one})
-        story.submit(task)
-        await until_running(story, [task])
-        await asyncio.to_thread(cluster.crash_node, one)
-        await asyncio.to_thread(cluster.start_component, one)
-        await story.settle()
-        await story.check()
-        assert len(story.lost) == 1
-        assert story.ended["job"].reason == JobReason.JOB_REASON_NODE_LOST, story.lost
 
 
 @pytest.mark.slow

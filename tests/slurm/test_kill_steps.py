@@ -41,7 +41,6 @@ DELETE = {
     "after the decision": "os.link */delete 1 0.002",
     "before it goes": "os.rename */trash/* 1",
     "as it goes": "os.rename */trash/* 1 0.001",
-    "before its name is free": "os.rename */trash/* 2",
     "as it is removed": "shutil.rmtree */trash/* 1",
 } | END
 
@@ -105,6 +104,17 @@ async def test_delete(place: Place, fault: str) -> None:
     task = Task("job", place.directory, RUNS_ON, act="delete", delay=1.5)
     await SlurmStory(place).play(fault, task)
     await wait_until("nothing of it is left", lambda: not list(left_of(place)))
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(150)
+async def test_delete_before_its_name_is_free(place: Place) -> None:
+    """Others may be about to free it: it is freed after a minute."""
+    task = Task("job", place.directory, RUNS_ON, act="delete", delay=1.5)
+    await SlurmStory(place).play("os.rename */trash/* 2", task)
+    async with SlurmStory(place) as story:
+        await story.begin()
+        await wait_until("its name is free", lambda: not list(left_of(place)), seconds=90)
 
 
 def left_of(place: Place) -> list[Path]:

@@ -105,4 +105,7 @@ def main() -> None:
     # gRPC's core writes its own notes of lost connections to stderr, which are told in words
     # of this program's anyway.
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
+    # No command forks to use gRPC on both sides, which is what its handlers of forks are for. They
+    # crash one in fifty of the processes that uvloop starts, before these run what they are to.
+    os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
     app(prog_name="jobengine")
