@@ -1,0 +1,1 @@
+"""Jobs that run elsewhere, as rows of the database."""
