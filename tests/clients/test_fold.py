@@ -106,6 +106,16 @@ def test_deletion_of_a_job_from_before_the_cursor_is_told() -> None:
     assert folded(JobsFold("c1"), deleted(job("a"))) == [deleted(job("a"))]
 
 
+def test_a_full_list_after_a_beginning_from_a_cursor_is_full_for_the_caller() -> None:
+    """Of what it has known from before the cursor only the caller can tell what is missing."""
+    fold = JobsFold("c1")
+    assert folded(fold, synced("c2", full=False)) == [synced("c2", full=False)]
+    for full in (True, False):
+        fold.begin()
+        told = folded(fold, status(job("a")), synced("d1", full=True))
+        assert told[-1] == synced("d1", full=full)
+
+
 def test_a_job_deleted_while_the_list_is_sent_is_told_gone_once() -> None:
     """The list lacks it already, and its deletion comes after the list."""
     fold = interrupted_after(job("a", SUCCEEDED))

@@ -27,7 +27,7 @@ type jobsFold struct {
 	gone    map[string]bool
 	oldest  []string
 	listing bool
-	synced  bool
+	whole   bool
 }
 
 func newJobsFold(cursor string) *jobsFold {
@@ -112,8 +112,8 @@ func (f *jobsFold) sync(message *jobenginev1.WatchJobsResponse) []*jobenginev1.W
 	clear(f.listed)
 	// Full as the caller sees it: all jobs since its own beginning, not since the resumption.
 	// Later on it has been told of every end.
-	full := message.GetFull() && !f.synced
-	f.synced = true
+	full := message.GetFull() && !f.whole
+	f.whole = f.whole || message.GetFull()
 	return append(news, &jobenginev1.WatchJobsResponse{
 		Event:  message.GetEvent(),
 		Cursor: message.GetCursor(),

@@ -91,6 +91,17 @@ func TestCursorWithinAListIsNotResumedFrom(t *testing.T) {
 	}
 }
 
+// Of what it has known from before the cursor only the caller can tell what is missing.
+func TestAFullListAfterABeginningFromACursorIsFullForTheCaller(t *testing.T) {
+	fold := newJobsFold("c1")
+	expect(t, folded(fold, synced("c2", false)), synced("c2", false))
+	fold.begin()
+	listed := told(job("a", running), "")
+	expect(t, folded(fold, listed, synced("d1", true)), listed, synced("d1", true))
+	fold.begin()
+	expect(t, folded(fold, listed, synced("d1", true)), synced("d1", false))
+}
+
 func TestAReplicaThatLagsBehindTakesNothingBack(t *testing.T) {
 	fold := interruptedAfter(job("a", running), job("b", succeeded))
 	expect(t, folded(fold, told(job("a", pending), ""), told(job("b", running), ""), synced("c2", true)),

@@ -82,7 +82,7 @@ type WatchJobsOptions struct {
 	// LabelSelector is as in Kubernetes, for example "app=web,tier!=test". Empty: all jobs.
 	LabelSelector string
 	// Cursor is that of an event seen by an earlier watch: only what changed since comes before
-	// the first SYNCED. But if that one says full, forget every job that this watch hasn't told of.
+	// the first SYNCED. But if a SYNCED says full, forget every job that this watch hasn't told of.
 	Cursor string
 }
 

@@ -30,7 +30,7 @@ class JobsFold:
         # list in which the job was missed, or by a replica that hears of it later.
         self._gone: dict[str, None] = {}
         self._listing = True
-        self._synced = False
+        self._whole = False
 
     def begin(self) -> None:
         """A new call begins, with the cursor."""
@@ -84,8 +84,8 @@ class JobsFold:
         self._listed.clear()
         # Full as the caller sees it: all jobs since its own beginning, not since the
         # resumption. Later on it has been told of every end.
-        full = message.full and not self._synced
-        self._synced = True
+        full = message.full and not self._whole
+        self._whole = self._whole or message.full
         yield WatchJobsResponse(event=message.event, cursor=message.cursor, full=full)
 
     def _remember_gone(self, job: Job) -> None:

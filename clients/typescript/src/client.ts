@@ -172,7 +172,7 @@ export class JobEngineClient implements AsyncDisposable {
    *
    * Interruptions are bridged: afterwards come only the changes, and a DELETED event for each job
    * that vanished meanwhile, then SYNCED again. With the cursor of an event seen by an earlier
-   * watch, only what changed since comes before the first SYNCED; but if that one says `full`,
+   * watch, only what changed since comes before the first SYNCED; but if a SYNCED says `full`,
    * forget every job that this watch hasn't told of.
    *
    * @throws {@link UnavailableError}: the interruption took longer than the settings allow

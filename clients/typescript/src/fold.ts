@@ -36,7 +36,7 @@ export class JobsFold {
   // which the job was missed, or by a replica that hears of it later.
   readonly #gone = new Set<string>();
   #listing = true;
-  #synced = false;
+  #whole = false;
 
   /** @param cursor - where the first call begins */
   constructor(cursor: string) {
@@ -110,8 +110,8 @@ export class JobsFold {
     this.#listed.clear();
     // Full as the caller sees it: all jobs since its own beginning, not since the resumption.
     // Later on it has been told of every end.
-    const full = message.full && !this.#synced;
-    this.#synced = true;
+    const full = message.full && !this.#whole;
+    this.#whole ||= message.full;
     const { event, cursor } = message;
     return [...told, create(WatchJobsResponseSchema, { event, cursor, full })];
   }

@@ -54,6 +54,17 @@ test("a cursor within a list is not resumed from", () => {
   assert.equal(fold.cursor, "before");
 });
 
+// Of what it has known from before the cursor only the caller can tell what is missing.
+test("a full list after a beginning from a cursor is full for the caller", () => {
+  const fold = new JobsFold("c1");
+  assert.deepEqual(folded(fold, synced("c2", false)), [synced("c2", false)]);
+  fold.begin();
+  const list = [status(job("a")), synced("d1", true)];
+  assert.deepEqual(folded(fold, ...list), list);
+  fold.begin();
+  assert.deepEqual(folded(fold, ...list), [synced("d1", false)]);
+});
+
 test("a replica that lags behind takes nothing back", () => {
   const fold = interruptedAfter(job("a"), job("b", JobState.SUCCEEDED));
   const behind = [job("a", JobState.PENDING), job("b", JobState.RUNNING)];

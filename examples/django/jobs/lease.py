@@ -63,11 +63,6 @@ def read_cursor() -> str:
     return Watch.objects.get(name=NAME).cursor
 
 
-def forget_cursor(holder: UUID) -> None:
-    """Have the next watch begin with a full list."""
-    Watch.objects.filter(name=NAME, holder=holder).update(cursor="")
-
-
 def _expiry() -> Combinable:
     # By the database's clock: those of several machines may differ.
     lease = timedelta(seconds=settings.WATCHER_LEASE_SECONDS)

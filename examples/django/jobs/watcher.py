@@ -14,7 +14,7 @@ from asgiref.sync import sync_to_async
 from django.conf import settings
 from django.db import DatabaseError, connections
 
-from jobengine import AsyncClient, WatchEvent, WatchJobsResponse, errors
+from jobengine import AsyncClient, WatchJobsResponse, errors
 from jobs import lease
 from jobs.service import SELECTOR
 from jobs.sweep import sweep
@@ -28,10 +28,6 @@ PAUSE_SECONDS = 2.0
 Queue = asyncio.Queue[WatchJobsResponse]
 
 logger = logging.getLogger(__name__)
-
-
-class CursorOutworn(Exception):
-    """The watch has to begin anew, without its cursor."""
 
 
 async def run() -> None:
@@ -64,8 +60,6 @@ async def _watch(client: AsyncClient, holder: UUID) -> None:
             group.create_task(_write(told, holder, queue))
             group.create_task(_keep_lease(holder))
             group.create_task(_sweep())
-    except* CursorOutworn:
-        await sync_to_async(lease.forget_cursor)(holder)
     except* (lease.LeaseLost, DatabaseError, errors.Unavailable, errors.EngineFailed) as failures:
         logger.warning("beginning again: %s", failures.exceptions)
         await sync_to_async(connections.close_all)()
@@ -73,16 +67,8 @@ async def _watch(client: AsyncClient, holder: UUID) -> None:
 
 
 async def _read(client: AsyncClient, cursor: str, queue: Queue) -> None:
-    synced = whole = False
     async with aclosing(client.watch_jobs(SELECTOR, cursor=cursor)) as messages:
         async for message in messages:
-            if message.event == WatchEvent.WATCH_EVENT_SYNCED:
-                if synced and not whole:
-                    # Resumed after an interruption. If the server is another one, the client
-                    # holds its list against what this watch has told; and that, begun from a
-                    # cursor, isn't all that is in the database.
-                    raise CursorOutworn
-                synced, whole = True, whole or message.full
             await queue.put(message)
 
 

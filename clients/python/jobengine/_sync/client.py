@@ -221,7 +221,7 @@ class Client:
         Interruptions are bridged: afterwards come only the changes, and a DELETED event for
         each job that vanished meanwhile, then SYNCED again. With the cursor of an event seen
         by an earlier watch, only what changed since comes before the first SYNCED; but if
-        that one says `full`, forget every job that this watch hasn't told of.
+        a SYNCED says `full`, forget every job that this watch hasn't told of.
 
         Raises:
             Unavailable: the interruption took longer than the retry policy allows.

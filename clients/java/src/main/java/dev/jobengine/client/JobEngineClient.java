@@ -307,7 +307,7 @@ public final class JobEngineClient implements AutoCloseable {
    *
    * <p>Interruptions are bridged: afterwards come only the changes, and a DELETED event for each
    * job that vanished meanwhile, then SYNCED again. With the cursor of an event seen by an earlier
-   * watch, only what changed since comes before the first SYNCED; but if that one says {@code
+   * watch, only what changed since comes before the first SYNCED; but if a SYNCED says {@code
    * full}, forget every job that this watch hasn't told of.
    *
    * @param request which jobs; the heartbeats are asked for as the client is set

@@ -33,7 +33,7 @@ final class JobsFold {
   private final Set<String> gone = new LinkedHashSet<>();
   private String cursor;
   private boolean listing = true;
-  private boolean synced;
+  private boolean whole;
 
   JobsFold(String cursor) {
     this.cursor = cursor;
@@ -115,8 +115,8 @@ final class JobsFold {
     listed.clear();
     // Full as the caller sees it: all jobs since its own beginning, not since the resumption. Later
     // on it has been told of every end.
-    boolean full = message.getFull() && !synced;
-    synced = true;
+    boolean full = message.getFull() && !whole;
+    whole = whole || message.getFull();
     news.add(
         WatchJobsResponse.newBuilder()
             .setEvent(message.getEvent())

@@ -85,6 +85,18 @@ class JobsFoldTest {
         folded(interruptedAfter(ENDED_A), synced("c2", true)));
   }
 
+  /** Of what it has known from before the cursor only the caller can tell what is missing. */
+  @Test
+  void aFullListAfterABeginningFromACursorIsFullForTheCaller() {
+    JobsFold fold = new JobsFold("c1");
+    assertEquals(List.of(synced("c2", false)), folded(fold, synced("c2", false)));
+    fold.begin();
+    assertEquals(
+        List.of(status(A), synced("d1", true)), folded(fold, status(A), synced("d1", true)));
+    fold.begin();
+    assertEquals(List.of(synced("d1", false)), folded(fold, status(A), synced("d1", true)));
+  }
+
   @Test
   void nothingVanishedWhereOnlyChangesWereSent() {
     assertEquals(List.of(synced("c2", false)), folded(interruptedAfter(A, B), synced("c2", false)));

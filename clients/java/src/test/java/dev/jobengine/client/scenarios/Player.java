@@ -18,6 +18,7 @@ import dev.jobengine.v1.ReadJobRequest;
 import dev.jobengine.v1.ReadLogsRequest;
 import dev.jobengine.v1.ReadStatusRequest;
 import dev.jobengine.v1.WatchJobsRequest;
+import dev.jobengine.v1.WatchJobsResponse;
 import dev.jobengine.v1.WatchStatusRequest;
 import dev.jobengine.v1.WatchStatusResponse;
 import java.io.IOException;
@@ -120,9 +121,7 @@ final class Player implements AutoCloseable {
         yield Outcome.NOTHING;
       }
       case "until" -> {
-        Message message = streams.get(name).until(step.get("expect"));
-        yield new Outcome(
-            null, message instanceof WatchStatusResponse event ? event.getCursor() : null);
+        yield new Outcome(null, cursor(streams.get(name).until(step.get("expect"))));
       }
       case "text" -> {
         streams.get(name).text(step);
@@ -174,6 +173,13 @@ final class Player implements AutoCloseable {
 
   private String fillIn(String text) {
     return text.startsWith("$") ? kept.get(text.substring(1)) : text;
+  }
+
+  private static String cursor(Message event) {
+    if (event instanceof WatchStatusResponse ofOne) {
+      return ofOne.getCursor();
+    }
+    return event instanceof WatchJobsResponse ofAll ? ofAll.getCursor() : null;
   }
 
   private static String name(JsonObject step) {
