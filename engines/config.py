@@ -93,6 +93,12 @@ def known_engines() -> list[KnownEngine]:
     return known
 
 
+def look_in_current_directory() -> None:
+    """Have modules of the current directory found, after all others."""
+    if (here := os.getcwd()) not in sys.path:  # noqa: PTH109 - sys.path holds strings
+        sys.path.append(here)
+
+
 def _installed() -> dict[str, EntryPoint]:
     """The entry points by name; a built-in name can't be taken over."""
     points = entry_points(group=ENTRY_POINT_GROUP)
@@ -116,8 +122,7 @@ def _find_class(engine: str) -> type:
     if (point := _installed().get(engine)) is not None:
         return _load(engine, point.value)
     if ":" in engine:
-        if (here := os.getcwd()) not in sys.path:  # noqa: PTH109 - sys.path holds strings
-            sys.path.append(here)
+        look_in_current_directory()
         return _load(engine, engine)
     known = ", ".join(each.name for each in known_engines())
     raise InvalidEngine(

@@ -33,6 +33,22 @@ class Session(Protocol):
 
 
 S = TypeVar("S", bound=Session)
+T = TypeVar("T")
+
+
+async def outcome(task: asyncio.Task[T], what: str) -> T:
+    """What becomes of a task that goes on when its caller gives up; `what` is the backend's name.
+
+    Raises:
+        EngineUnavailable: it was ended because the connection is lost.
+    """
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        current = asyncio.current_task()
+        if task.cancelled() and current is not None and not current.cancelling():
+            raise EngineUnavailable(f"{what} went away meanwhile: ask again") from None
+        raise
 
 
 class Link(Generic[S]):

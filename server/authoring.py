@@ -2,7 +2,6 @@
 
 import functools
 import importlib
-import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -91,13 +90,13 @@ def check(
 
 
 def _workload(path: str | None, image: str) -> "Callable[[Path], Workload]":
+    from engines.config import look_in_current_directory
     from engines.workload import ShellWorkload, Workload
 
     if path is None:
         return functools.partial(ShellWorkload, image=image)
     module, _, name = path.partition(":")
-    if (here := os.getcwd()) not in sys.path:  # noqa: PTH109 - sys.path holds strings
-        sys.path.append(here)
+    look_in_current_directory()
     try:
         found = getattr(importlib.import_module(module), name)
     except (ImportError, AttributeError, ValueError) as problem:

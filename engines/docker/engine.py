@@ -24,7 +24,7 @@ from engines.docker.controller import Controller
 from engines.docker.daemon import Daemon
 from engines.docker.examination import Examination
 from engines.docker.history import History
-from engines.docker.intake import Intake, outcome
+from engines.docker.intake import Intake
 from engines.docker.logs import read_output
 from engines.docker.record import KeptJob, Labels
 from engines.docker.secrets import Secrets
@@ -40,7 +40,7 @@ from engines.errors import (
 from engines.findings import Finding
 from engines.lifecycle import facts
 from engines.lifecycle.intent import make_intent
-from engines.link import Link
+from engines.link import Link, outcome
 from jobengine.v1.job_pb2 import JobSpec
 
 
@@ -149,7 +149,7 @@ class DockerEngine(Engine):
         self._creating[name] = task
         task.add_done_callback(lambda _: self._creating.pop(name, None))
         # Shielded, so that a caller that gives up leaves a whole job behind.
-        return replace(await outcome(task), spec=spec)
+        return replace(await outcome(task, "Docker"), spec=spec)
 
     async def _settled(self, controller: Controller, name: str) -> None:
         """Wait for what is under way with a name: afterwards it is taken, or free."""
@@ -173,10 +173,10 @@ class DockerEngine(Engine):
         active = controller.active.get(job.uid)
         if active is not None:
             work = controller.stop(active, facts.DELETED, grace, delete=True)
-            await outcome(controller.spawn(active, work))
+            await outcome(controller.spawn(active, work), "Docker")
         elif name not in controller.removals.tasks:
             intent = controller.ledger.intent(job)
-            await outcome(asyncio.create_task(controller.removals.note(intent)))
+            await outcome(asyncio.create_task(controller.removals.note(intent)), "Docker")
 
     async def cancel_job(
         self, name: str, *, uid: str = "", grace_seconds: float | None = None
@@ -188,7 +188,7 @@ class DockerEngine(Engine):
         if active is None:
             return job.status
         work = controller.stop(active, facts.CANCELLED, grace)
-        await outcome(controller.spawn(active, work))
+        await outcome(controller.spawn(active, work), "Docker")
         return controller.ledger.jobs.get(name, job).status
 
     async def read_job(self, name: str) -> Job:

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Coroutine, Sequence
 from functools import partial
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 import structlog
 
@@ -26,27 +26,11 @@ from engines.errors import (
     JobNotFound,
 )
 from engines.lifecycle.facts import Key
+from engines.link import outcome
 
 LOOK_AGAIN: Final = Backoff(first=0.2, longest=30.0)
 
 _log = structlog.get_logger(__name__)
-
-T = TypeVar("T")
-
-
-async def outcome(task: asyncio.Task[T]) -> T:
-    """What becomes of a task that goes on when its caller gives up.
-
-    Raises:
-        EngineUnavailable: it was ended because the connection is lost.
-    """
-    try:
-        return await asyncio.shield(task)
-    except asyncio.CancelledError:
-        current = asyncio.current_task()
-        if task.cancelled() and current is not None and not current.cancelling():
-            raise EngineUnavailable("Docker went away meanwhile: ask again") from None
-        raise
 
 
 class Intake:
@@ -109,7 +93,7 @@ class Intake:
         if not self._ledger.knows(owner.uid, owner.name):
             if owner.uid not in self._taking_up:
                 self._take(owner.uid, self._take_up(owner.uid, own=own))
-            await outcome(self._taking_up[owner.uid])
+            await outcome(self._taking_up[owner.uid], "Docker")
 
     def _take(self, uid: str, work: Coroutine[Any, Any, None]) -> None:
         task = self._taking_up[uid] = asyncio.create_task(work)

@@ -28,13 +28,12 @@ from engines import (
 from engines.findings import Finding
 from engines.lifecycle import facts
 from engines.lifecycle.intent import make_intent
-from engines.link import Link
+from engines.link import Link, outcome
 from engines.slurm.client import Slurm
 from engines.slurm.cluster import Cluster
 from engines.slurm.commands import Commands
 from engines.slurm.disk import Disk
 from engines.slurm.examination import Examination
-from engines.slurm.intake import outcome
 from engines.slurm.logs import read_output
 from engines.slurm.manifest import violations
 from engines.slurm.record import KeptJob
@@ -167,10 +166,10 @@ class SlurmEngine(Engine):
         active = controller.active.get(job.uid)
         if active is not None:
             work = controller.stops.stop(active, facts.DELETED, grace, delete=True)
-            await outcome(controller.spawn(active, work))
+            await outcome(controller.spawn(active, work), "Slurm")
         elif name not in controller.removals.tasks:
             intent = controller.ledger.intent(job)
-            await outcome(asyncio.create_task(controller.removals.note(intent)))
+            await outcome(asyncio.create_task(controller.removals.note(intent)), "Slurm")
 
     async def cancel_job(
         self, name: str, *, uid: str = "", grace_seconds: float | None = None
@@ -183,7 +182,7 @@ class SlurmEngine(Engine):
         if active is None:
             return job.status
         work = controller.stops.stop(active, facts.CANCELLED, grace)
-        await outcome(controller.spawn(active, work))
+        await outcome(controller.spawn(active, work), "Slurm")
         return controller.ledger.jobs.get(name, job).status
 
     async def read_job(self, name: str) -> Job:

@@ -3,7 +3,7 @@
 import asyncio
 import time
 from functools import partial
-from typing import Final, TypeVar
+from typing import Final
 
 import structlog
 
@@ -17,6 +17,7 @@ from engines import (
     JobAlreadyExists,
     LimitReached,
 )
+from engines.link import outcome
 from engines.slurm import record
 from engines.slurm.controller import Controller
 from engines.slurm.jobs import SlurmJob
@@ -33,23 +34,6 @@ HALF_GONE_SECONDS: Final = 60.0
 SEEN_AT_ONCE: Final = 500
 
 _log = structlog.get_logger(__name__)
-
-T = TypeVar("T")
-
-
-async def outcome(task: asyncio.Task[T]) -> T:
-    """What becomes of a task that goes on when its caller gives up.
-
-    Raises:
-        EngineUnavailable: it was ended because the connection is lost.
-    """
-    try:
-        return await asyncio.shield(task)
-    except asyncio.CancelledError:
-        current = asyncio.current_task()
-        if task.cancelled() and current is not None and not current.cancelling():
-            raise EngineUnavailable("Slurm went away meanwhile: ask again") from None
-        raise
 
 
 class Intake:
@@ -85,7 +69,7 @@ class Intake:
         self.creating[intent.name] = task
         task.add_done_callback(lambda _: self.creating.pop(intent.name, None))
         # Shielded, so that a caller that gives up leaves a whole job behind.
-        return await outcome(task)
+        return await outcome(task, "Slurm")
 
     async def _create(self, kept: KeptJob, spec: JobSpec) -> Job:
         intent, store, disk = kept.intent, self._cluster.store, self._cluster.disk
